@@ -1,0 +1,37 @@
+"""Start an entry point from its config: overrides on the command line, one sentence and exit code 2 for bad input."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import hydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from wav2lip import errors
+
+
+def run(task: Callable[[DictConfig], int | None], config: str) -> None:
+    """Compose configs/CONFIG.yaml with the command line's overrides and run `task` on it.
+
+    Hydra's own flags work: --help, --cfg job, --multirun, --config-dir.
+    Exit codes: the task's (None is 0); 2 with a sentence for a bad override, a missing value or bad input.
+    """
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # its errors come up to us instead of being printed there
+
+    def checked(cfg: DictConfig) -> int | None:
+        missing = sorted(OmegaConf.missing_keys(cfg))
+        if missing:
+            raise errors.InputError(f"{missing[0]} is not given; add {missing[0]}=... to the command")
+        return task(cfg)
+
+    # Left by SystemExit from inside, or Hydra would add lines of its own about the failed job.
+    main = hydra.main(version_base="1.3", config_path="pkg://configs", config_name=config)(
+        lambda cfg: errors.run(lambda: checked(cfg))
+    )
+    try:
+        main()
+    except (HydraException, OmegaConfBaseException) as error:
+        errors.exit_with(f"config: {' '.join(str(error).split())}; see --help for the keys there are")

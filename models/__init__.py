@@ -1,0 +1,7 @@
+"""The networks of Wav2Lip (Prajwal et al., ACM Multimedia 2020), with the state_dict keys of the public checkpoints."""
+
+from models.discriminator import VisualQualityDiscriminator
+from models.syncnet import SyncNet
+from models.wav2lip import Wav2Lip
+
+__all__ = ["SyncNet", "VisualQualityDiscriminator", "Wav2Lip"]

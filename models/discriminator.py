@@ -1,0 +1,59 @@
+"""The visual-quality critic of GAN training: is this lower half of a face a photograph or generated?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from models.blocks import Conv, LeakyConvBlock, fold_time, scaled
+
+# Map sizes behind each row are those of the lower half of a 96 x 96 crop.
+FACE_ENCODER = [
+    [Conv(32, 7, 1, 3)],  # 48 x 96
+    [Conv(64, 5, (1, 2), 2), Conv(64, 5, 1, 2)],  # 48 x 48
+    [Conv(128, 5, 2, 2), Conv(128, 5, 1, 2)],  # 24 x 24
+    [Conv(256, 5, 2, 2), Conv(256, 5, 1, 2)],  # 12 x 12
+    [Conv(512, 3, 2, 1), Conv(512, 3, 1, 1)],  # 6 x 6
+    [Conv(512, 3, 2, 1), Conv(512, 3, 1, 1)],  # 3 x 3
+    [Conv(512, 3), Conv(512, 1)],  # 1 x 1
+]
+
+
+class VisualQualityDiscriminator(nn.Module):
+    """Scores each frame by itself; it never sees the sound."""
+
+    def __init__(self, width: float = 1.0):
+        """width: share of the published channels, a multiple of 1/16; 1 is the published network."""
+        super().__init__()
+        self.face_encoder_blocks = nn.ModuleList()
+        channels = 3
+        for table in FACE_ENCODER:
+            stage = []
+            for conv in table:
+                out = scaled(conv.channels, width)
+                stage.append(LeakyConvBlock(channels, out, conv))
+                channels = out
+            self.face_encoder_blocks.append(nn.Sequential(*stage))
+        self.binary_pred = nn.Sequential(nn.Conv2d(channels, 1, 1), nn.Sigmoid())
+
+    def forward(self, faces: Tensor) -> Tensor:
+        """Judge the lower halves of frames.
+
+        faces: (B, 3, T, 96, 96) float32 in [0, 1], BGR; T frames of B samples.
+        Returns: (T * B, 1) probability that a lower half is real; row t * B + b is frame t of sample b.
+        """
+        return self.logits(faces).sigmoid()
+
+    def logits(self, faces: Tensor) -> Tensor:
+        """The same judgement before the sigmoid, (T * B, 1), where cross-entropy is safe in 16-bit precision."""
+        x = fold_time(faces)
+        x = x[:, :, x.shape[2] // 2 :]  # (T * B, 3, 48, 96)
+        for block in self.face_encoder_blocks:
+            x = block(x)
+        return self.binary_pred[0](x).flatten(1)
+
+    @staticmethod
+    def width_of(state_dict: Mapping[str, Tensor]) -> float:
+        """Width of the network whose weights these are; KeyError if they are not this discriminator's."""
+        return state_dict["face_encoder_blocks.0.0.conv_block.0.weight"].shape[0] / FACE_ENCODER[0][0].channels

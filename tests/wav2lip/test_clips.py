@@ -1,0 +1,101 @@
+"""A clip folder is whole or absent, and its mel is computed once and is right."""
+
+import os
+import shutil
+import time
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.reference import golden
+from wav2lip.audio import melspectrogram
+from wav2lip.clips import Clip, ClipWriter, mel_of, read_filelist, read_info
+from wav2lip.errors import InputError
+
+
+def write_clip(root, clip_id="speaker/00000", frames=range(10), wav=None):
+    wav = golden("mel")["wav_voiced"].astype(np.float32) / 32768 if wav is None else wav
+    with ClipWriter(root, clip_id) as clip:
+        for n in frames:
+            clip.write_frame(n, np.full((40, 30, 3), (10 * n, 100, 200), np.uint8))
+        clip.write_audio([wav[:777], wav[777:]])
+        clip.write_info({"source": "a ü.mp4"})
+    return root / clip_id
+
+
+def test_a_clip_reads_back_as_it_was_written(tmp_path):
+    path = write_clip(tmp_path, frames=[0, 1, 2, 11, 10])
+    clip = Clip.open(path)
+    assert clip.frames.tolist() == [0, 1, 2, 10, 11]
+    assert np.abs(clip.read(2, 96).astype(int) - (20, 100, 200)).max() <= 3  # JPEG
+    assert cv2.imread(str(path / "2.jpg")).shape == (40, 30, 3)
+    np.testing.assert_allclose(clip.mel(), golden("mel")["mel_voiced"], atol=1e-4)
+    assert clip.mel_columns() == golden("mel")["mel_voiced"].shape[1]
+    assert read_info(path) == {"source": "a ü.mp4"}
+
+
+def test_a_clip_that_fails_half_way_leaves_nothing_and_keeps_the_old_one(tmp_path):
+    write_clip(tmp_path, frames=[5])
+    with pytest.raises(RuntimeError, match="camera"), ClipWriter(tmp_path, "speaker/00000") as clip:
+        clip.write_frame(1, np.zeros((8, 8, 3), np.uint8))
+        raise RuntimeError("camera broke")
+    assert Clip.open(tmp_path / "speaker/00000").frames.tolist() == [5]
+    assert list((tmp_path / ".partial").iterdir()) == []
+
+
+def test_the_kept_mel_is_used_until_the_sound_changes(tmp_path):
+    clip = Clip.open(write_clip(tmp_path))
+    first = np.array(clip.mel())
+    assert (clip.path / "mel.npy").exists()
+    other = 0.1 * np.sin(np.arange(48_000) * 0.3).astype(np.float32)  # as many samples as before
+    time.sleep(0.01)
+    shutil.copytree(write_clip(tmp_path, "speaker/other", wav=other), clip.path, dirs_exist_ok=True)
+    assert np.abs(np.array(clip.mel()) - first).max() > 1
+    np.testing.assert_allclose(clip.mel(), melspectrogram(other), atol=0.1)  # 16-bit samples
+
+
+def test_a_data_set_that_may_not_be_written_is_served_all_the_same(tmp_path, monkeypatch):
+    clip = Clip.open(write_clip(tmp_path))
+
+    def full_disk(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full_disk)
+    np.testing.assert_allclose(clip.mel(), golden("mel")["mel_voiced"], atol=1e-4)
+
+
+@pytest.mark.parametrize(("missing", "sentence"), [("audio.wav", "has no audio.wav"), ("*.jpg", "has no face crops")])
+def test_a_clip_without_sound_or_pictures_is_refused_by_name(tmp_path, missing, sentence):
+    path = write_clip(tmp_path)
+    for file in path.glob(missing):
+        file.unlink()
+    with pytest.raises(InputError, match=sentence):
+        Clip.open(path)
+
+
+def test_a_damaged_picture_is_named(tmp_path):
+    path = write_clip(tmp_path)
+    (path / "3.jpg").write_bytes(b"")
+    with pytest.raises(InputError, match=r"3\.jpg"):
+        Clip.open(path).read(3, 96)
+
+
+def test_sound_that_is_too_short_is_named(tmp_path):
+    path = write_clip(tmp_path, wav=np.zeros(300, np.float32))
+    with pytest.raises(InputError, match=r"audio\.wav: 0\.019 s"):
+        mel_of(path / "audio.wav")
+
+
+def test_lists_of_lrs2_with_a_second_word_and_folders_with_a_blank_are_both_read(tmp_path):
+    (tmp_path / "my videos" / "a").mkdir(parents=True)
+    (tmp_path / "list.txt").write_text("6330311066473698535/00011 NF\nmy videos/a\n\n")
+    assert read_filelist(tmp_path / "list.txt", tmp_path) == ["6330311066473698535/00011", "my videos/a"]
+
+
+@pytest.mark.parametrize("content", [None, "\n \n"])
+def test_a_missing_or_empty_list_is_refused_by_name(tmp_path, content):
+    if content is not None:
+        (tmp_path / "train.txt").write_text(content)
+    with pytest.raises(InputError, match=r"train\.txt"):
+        read_filelist(tmp_path / "train.txt", tmp_path)

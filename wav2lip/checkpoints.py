@@ -1,0 +1,146 @@
+"""Checkpoints in the public release's format, read safely and written atomically.
+
+A file holds a dict with `state_dict`, `optimizer`, `global_step` and `global_epoch`; what only this project knows stands
+under one more key, `wav2lip`, so that other programs still read the file.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from wav2lip.errors import InputError
+
+PathType = str | PathLike[str]
+
+# A key that only the named network has.
+KNOWN_NETWORKS = {
+    "binary_pred.0.weight": "a visual-quality discriminator",
+    "output_block.1.weight": "a Wav2Lip generator",
+    "face_encoder.0.conv_block.0.weight": "a SyncNet expert",
+    "conv3_3_norm_mbox_conf.weight": "the S3FD face detector",
+    "netcnnaud.0.weight": "SyncNet v2, which only evaluation uses",
+}
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The content of a checkpoint file."""
+
+    state_dict: Mapping[str, Tensor]  # without `module.` prefixes
+    optimizer: dict[str, Any] | None = None  # an optimizer's state_dict, matched by parameter order
+    global_step: int = 0  # optimizer steps
+    global_epoch: int = 0  # passes over the data
+    extras: dict[str, Any] = field(default_factory=dict)  # ours: tensors, numbers, strings, lists and dicts of them
+
+
+def load_checkpoint(path: PathType) -> Checkpoint:
+    """Read a checkpoint of this project or of the public release, or a bare state_dict; to the CPU.
+
+    Zip or legacy format, keys with or without `module.`.
+    Raises: InputError if the file is missing, damaged, or holds anything but weights and plain values.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such checkpoint; check the path")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"{path}: holds more than weights, or is no checkpoint, and is not opened for safety; where it comes from, "
+            "save it again with torch.save({'state_dict': model.state_dict()}, FILE)"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else "it ends too early"
+        raise InputError(f"{path}: is not a whole checkpoint ({reason}); copy or download it again") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds a {type(content).__name__}, not a checkpoint; give a file with a state_dict")
+    weights = content.get("state_dict", content)
+    if not isinstance(weights, dict) or not weights or not all(isinstance(v, Tensor) for v in weights.values()):
+        raise InputError(f"{path}: has no state_dict of tensors; give a checkpoint of a network")
+    return Checkpoint(
+        state_dict={key.removeprefix("module."): value for key, value in weights.items()},
+        optimizer=content.get("optimizer"),
+        global_step=int(content.get("global_step", 0)),
+        global_epoch=int(content.get("global_epoch", 0)),
+        extras=content.get("wav2lip", {}),
+    )
+
+
+def save_checkpoint(path: PathType, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint; killed at any moment, the file is the old one or the new one.
+
+    Raises: InputError if it cannot be written, a full disk included.
+    """
+    path = Path(path)
+    content: dict[str, Any] = {
+        "state_dict": dict(checkpoint.state_dict),
+        "optimizer": checkpoint.optimizer,
+        "global_step": checkpoint.global_step,
+        "global_epoch": checkpoint.global_epoch,
+    }
+    if checkpoint.extras:
+        content["wav2lip"] = checkpoint.extras
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except (OSError, RuntimeError) as error:  # torch's archive writer raises RuntimeError when a write fails
+        partial.unlink(missing_ok=True)
+        raise InputError(f"{path}: could not be written ({error}); free some space or choose another folder") from error
+
+
+class Sized(Protocol):
+    """A network class that comes in widths and can tell one from its weights."""
+
+    def __call__(self, width: float = 1.0) -> nn.Module: ...
+
+    def width_of(self, state_dict: Mapping[str, Tensor]) -> float:
+        """Width of the network whose weights these are."""
+        ...
+
+
+N = TypeVar("N", bound=nn.Module)
+
+
+def load_network(path: PathType, network: type[N]) -> N:
+    """Build a network of the width that a checkpoint's weights have, and load them strictly.
+
+    network: SyncNet, Wav2Lip or VisualQualityDiscriminator.
+    Raises: InputError if the file is not a checkpoint of that network.
+    """
+    weights = load_checkpoint(path).state_dict
+    sized: Any = network
+    try:
+        model = sized(width=sized.width_of(weights))
+    except (KeyError, ValueError) as error:
+        raise _wrong_network(path, weights, network) from error
+    load_weights(model, weights, path)
+    return model
+
+
+def load_weights(model: nn.Module, weights: Mapping[str, Tensor], path: PathType) -> None:
+    """Load weights strictly; InputError naming `path` if they are another network's or another width's."""
+    try:
+        model.load_state_dict(weights, strict=True)
+    except RuntimeError as error:
+        raise _wrong_network(path, weights, type(model), str(error)) from error
+
+
+def _wrong_network(path: PathType, weights: Mapping[str, Tensor], wanted: type, why: str = "") -> InputError:
+    found = next((name for key, name in KNOWN_NETWORKS.items() if key in weights), "some other network")
+    details = [line.strip() for line in why.splitlines()[1:2]]
+    shown = f" ({details[0][:120]})" if details else ""
+    return InputError(f"{path}: does not fit {wanted.__name__}; it holds {found}{shown}; give the right file")

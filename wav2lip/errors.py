@@ -1,0 +1,37 @@
+"""What a user can cause and mend: one sentence on the terminal, exit code 2, no traceback."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+
+from face_detection.interface import DetectorError
+
+BAD_INPUT = 2  # exit code
+
+
+class InputError(Exception):
+    """One sentence that names the thing, says what is wrong with it and what to do."""
+
+
+# What entry points turn into a sentence; everything else is a fault of ours and keeps its traceback.
+USER_ERRORS = (InputError, DetectorError)
+
+
+def exit_with(sentence: object) -> None:
+    """Print one sentence to standard error and leave with the exit code for bad input."""
+    print(f"error: {sentence}", file=sys.stderr)
+    raise SystemExit(BAD_INPUT)
+
+
+def run(main: Callable[[], int | None]) -> None:
+    """Run an entry point: exit code 0, or its own, or 2 and a sentence, or 130 after Ctrl-C."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        raise SystemExit(main() or 0)
+    except USER_ERRORS as error:
+        exit_with(error)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        raise SystemExit(130) from None

@@ -1,0 +1,291 @@
+"""Video, sound and pictures in, as streams with true timestamps; never a whole video in memory."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from os import PathLike
+from pathlib import Path
+
+import av
+import numpy as np
+import soxr
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from wav2lip.errors import InputError
+
+log = logging.getLogger(__name__)
+
+PathType = str | PathLike[str]
+OnProblem = Callable[[str], object]
+
+FASTEST = 60  # frames a second; a nominal rate above this is a timebase, not a camera's
+
+
+@dataclass(frozen=True)
+class VideoStream:
+    """What a file says about its pictures, before any is decoded."""
+
+    width: int  # pixels as coded, before rotation
+    height: int
+    fps: Fraction  # the constant rate that keeps every frame: the nominal one, or the mean of an odd timebase
+    mean_fps: Fraction  # frames over duration; differs from fps where the rate varies
+    codec: str
+
+
+@dataclass(frozen=True)
+class AudioStream:
+    """What a file says about its sound."""
+
+    rate: int  # Hz
+    channels: int
+    codec: str
+
+
+@dataclass(frozen=True)
+class Media:
+    """What is in a file."""
+
+    path: Path
+    seconds: float  # as the container states it, 0 if it does not
+    video: VideoStream | None
+    audio: AudioStream | None
+
+    def require_video(self) -> VideoStream:
+        """The video stream; InputError if there is none."""
+        if self.video is None:
+            raise InputError(f"{self.path}: has no video track; give a video or a picture")
+        return self.video
+
+    def require_audio(self) -> AudioStream:
+        """The audio stream; InputError if there is none."""
+        if self.audio is None:
+            raise InputError(f"{self.path}: has no audio track; give a file with sound")
+        return self.audio
+
+
+def probe(path: PathType) -> Media:
+    """Read a media file's description.
+
+    Raises: InputError if there is no such file, or it is empty, a folder, or not audio or video.
+    """
+    with _open(path) as container:
+        return Media(
+            path=Path(path),
+            seconds=max(0.0, (container.duration or 0) / av.time_base),
+            video=_video_stream(container.streams.video[0]) if container.streams.video else None,
+            audio=_audio_stream(container.streams.audio[0]) if container.streams.audio else None,
+        )
+
+
+def _video_stream(stream: av.VideoStream) -> VideoStream:
+    mean = stream.average_rate or stream.guessed_rate or Fraction(25)
+    nominal = stream.guessed_rate or mean
+    return VideoStream(
+        width=stream.width,
+        height=stream.height,
+        fps=nominal if mean <= nominal <= FASTEST else mean,
+        mean_fps=mean,
+        codec=stream.codec_context.name,
+    )
+
+
+def _audio_stream(stream: av.AudioStream) -> AudioStream:
+    return AudioStream(rate=stream.rate, channels=stream.channels, codec=stream.codec_context.name)
+
+
+def _open(path: PathType) -> av.container.InputContainer:
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; give a file")
+    if not path.exists():
+        raise InputError(f"{path}: no such file; check the path")
+    try:
+        if path.stat().st_size == 0:
+            raise InputError(f"{path}: is empty; copy or download it again")
+        # Absolute, so that no file name can be read as a protocol.
+        container = av.open(str(path.resolve()), metadata_errors="ignore")
+    except PermissionError as error:
+        raise InputError(f"{path}: may not be read; change its permissions") from error
+    except (av.FFmpegError, ValueError) as error:
+        raise InputError(f"{path}: is not audio or video, or is damaged ({_reason(error)}); play it to check") from error
+    if not (container.streams.video or container.streams.audio):
+        container.close()
+        raise InputError(f"{path}: is not audio or video: it has no such track; give a video or audio file")
+    return container
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+def read_frames(path: PathType, fps: Fraction | float | None = None, on_problem: OnProblem = log.warning) -> Iterator[
+    np.ndarray
+]:
+    """Decode a video, one frame in memory at a time, upright.
+
+    fps: None for the frames as they are; a rate to resample to by timestamps: output n is the frame nearest in time
+        to n / fps after the first one, so that a variable frame rate comes out right.
+    on_problem: called with a sentence where the file is damaged; decoding goes on with what is whole.
+    Yields: (H, W, 3) uint8 RGB, all of the first frame's size.
+    Raises: InputError if the file cannot be opened or has no video.
+    """
+    frames = _decode(path, on_problem)
+    if fps is None:
+        return (picture for _, _, picture in frames)
+    return _at_rate(frames, Fraction(fps).limit_denominator(1_000_000))
+
+
+def _decode(path: PathType, on_problem: OnProblem) -> Iterator[tuple[float, float, np.ndarray]]:
+    """Yield (seconds since the first frame, seconds it lasts, picture)."""
+    probe(path).require_video()
+    with _open(path) as container:
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        usual = 1 / float(stream.average_rate or stream.guessed_rate or 25)
+        size: dict[str, int] = {}
+        first = last = None
+        for frame in _decoded(container, stream, on_problem):
+            size = size or {"width": frame.width, "height": frame.height}
+            time = frame.time if frame.time is not None else (0.0 if last is None else last + usual)
+            first = time if first is None else first
+            if last is not None and time <= last:
+                continue  # a timestamp that goes back: the frame was never on screen
+            last = time
+            lasts = float(frame.duration * frame.time_base) if frame.duration and frame.time_base else usual
+            yield time - first, lasts, _upright(frame.to_ndarray(format="rgb24", **size), frame.rotation)
+
+
+def _decoded(container: av.container.InputContainer, stream: av.stream.Stream, on_problem: OnProblem) -> Iterator:
+    """Decode a stream past damaged packets."""
+    path, packets, damaged = container.name, container.demux(stream), 0
+    while True:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            break
+        except av.FFmpegError as error:
+            on_problem(f"{path}: breaks off ({_reason(error)}); what was read up to there is used")
+            break
+        try:
+            yield from packet.decode()
+        except av.FFmpegError:
+            damaged += 1
+    if damaged:
+        on_problem(f"{path}: {damaged} damaged packets of {stream.type} were left out")
+
+
+def _upright(picture: np.ndarray, degrees: int) -> np.ndarray:
+    """Undo the rotation that a phone noted instead of turning the pixels; degrees counter-clockwise."""
+    quarter_turns = round(degrees / 90) % 4
+    return np.ascontiguousarray(np.rot90(picture, quarter_turns)) if quarter_turns else picture
+
+
+def _at_rate(frames: Iterator[tuple[float, float, np.ndarray]], fps: Fraction) -> Iterator[np.ndarray]:
+    n, shown, end = 0, None, 0.0
+    for time, lasts, picture in frames:
+        # Ticks nearer to the frame before than to this one still show the one before.
+        while shown is not None and n / fps <= (shown[0] + time) / 2:
+            yield shown[1]
+            n += 1
+        shown, end = (time, picture), time + lasts
+    while shown is not None and n / fps < end - 1e-6:
+        yield shown[1]
+        n += 1
+
+
+def read_audio(
+    path: PathType, rate: int, start: float | None = None, on_problem: OnProblem = log.warning
+) -> Iterator[np.ndarray]:
+    """Decode sound in blocks.
+
+    rate: Hz to resample to.
+    start: time in the container, in seconds, at which the first sample is to be; sound before it is dropped, and
+        silence is put in where the track begins later. None: the beginning of the container.
+    Yields: (n,) float32 in [-1, 1], the mean over channels.
+    Raises: InputError if the file cannot be opened or has no sound.
+    """
+    probe(path).require_audio()
+    with _open(path) as container:
+        stream = container.streams.audio[0]
+        begin = (container.start_time or 0) / av.time_base if start is None else start
+        blocks = _from_time(_decoded(container, stream, on_problem), begin)
+        source_rate = stream.rate
+        if source_rate == rate:
+            yield from blocks
+            return
+        resampler = soxr.ResampleStream(source_rate, rate, 1, dtype="float32")
+        for block in blocks:
+            resampled = resampler.resample_chunk(block)
+            if len(resampled):
+                yield resampled
+        rest = resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+        if len(rest):
+            yield rest
+
+
+def _from_time(frames: Iterator, begin: float) -> Iterator[np.ndarray]:
+    """Mono blocks of decoded audio frames, cut or padded in front so that the first sample is at `begin`."""
+    to_drop: int | None = None
+    for frame in frames:
+        mono = _mono(frame)
+        if to_drop is None:
+            to_drop = round((begin - (frame.time or 0.0)) * frame.sample_rate)
+            if to_drop < 0:
+                yield np.zeros(-to_drop, np.float32)
+                to_drop = 0
+        dropped = min(to_drop, len(mono))
+        to_drop -= dropped
+        if dropped < len(mono):
+            yield mono[dropped:]
+
+
+def _mono(frame: av.AudioFrame) -> np.ndarray:
+    samples = frame.to_ndarray()
+    channels = len(frame.layout.channels)
+    if not frame.format.is_planar:
+        samples = samples.reshape(-1, channels).T
+    if samples.dtype == np.uint8:
+        samples = (samples.astype(np.float32) - 128) / 128
+    elif samples.dtype.kind == "i":
+        samples = samples.astype(np.float32) / -float(np.iinfo(samples.dtype).min)
+    return np.ascontiguousarray(samples.mean(axis=0, dtype=np.float32))
+
+
+def first_frame_time(path: PathType) -> float:
+    """Time in the container, in seconds, of the first frame of the video: where its sound has to begin too."""
+    with _open(path) as container:
+        stream = container.streams.video[0]
+        for frame in _decoded(container, stream, log.warning):
+            return frame.time or 0.0
+    raise InputError(f"{path}: no frame of its video can be decoded; re-encode it or leave it out")
+
+
+def is_picture(path: PathType) -> bool:
+    """Whether a file is a still picture, by its content; an animation counts as a video."""
+    try:
+        with Image.open(path) as picture:
+            return getattr(picture, "n_frames", 1) == 1
+    except (UnidentifiedImageError, OSError):
+        return False
+
+
+def read_picture(path: PathType) -> np.ndarray:
+    """Read a still picture, upright, as (H, W, 3) uint8 RGB; what is transparent becomes white.
+
+    Raises: InputError if it is damaged or too large to be a picture of a face.
+    """
+    try:
+        with Image.open(path) as opened:
+            picture = ImageOps.exif_transpose(opened)
+            if picture.mode.startswith("I"):  # 16 bit grey
+                levels = np.asarray(picture, dtype=np.uint32) >> 8
+                return np.repeat(levels.clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
+            if picture.has_transparency_data:
+                white = Image.new("RGBA", picture.size, "white")
+                picture = Image.alpha_composite(white, picture.convert("RGBA"))
+            return np.asarray(picture.convert("RGB"))
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path}: is not a whole picture ({error}); save it again as PNG or JPEG") from error

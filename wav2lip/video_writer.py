@@ -1,0 +1,112 @@
+"""Frames and sound to a video file, through one pipe to FFmpeg; the file appears whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from fractions import Fraction
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+
+import ffmpeg
+import imageio_ffmpeg
+import numpy as np
+
+from wav2lip.errors import InputError
+
+
+def ffmpeg_binary() -> str:
+    """The FFmpeg on the PATH, or the one that comes with imageio-ffmpeg."""
+    return shutil.which("ffmpeg") or imageio_ffmpeg.get_ffmpeg_exe()
+
+
+class VideoWriter:
+    """Write frames of one size at a constant rate, with the sound of another file.
+
+    Use as a context manager: the result is written beside `path` and takes its name at a clean end; after an
+    exception nothing is left. Odd sizes grow by a repeated row or column, which H.264's 4:2:0 needs.
+    """
+
+    def __init__(self, path: str | PathLike[str], fps: Fraction | float, audio: str | PathLike[str] | None = None,
+                 crf: int = 18):  # fmt: skip
+        """path: result; its suffix chooses the container. fps: frames a second. audio: any file with sound.
+        crf: x264's constant quality, 0 (lossless) to 51; 18 is hard to tell from the source.
+        """
+        self.path = Path(path)
+        self.fps = Fraction(fps).limit_denominator(1_000_000)
+        self.audio = audio
+        self.crf = crf
+        self._process: subprocess.Popen[bytes] | None = None
+        self._messages = tempfile.TemporaryFile()
+        self._partial = self.path.with_name(f".{self.path.stem}.{os.getpid()}.partial{self.path.suffix}")
+
+    def __enter__(self) -> VideoWriter:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._partial.touch()
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot be written ({error.strerror}); choose another place") from error
+        return self
+
+    def write(self, frame: np.ndarray) -> None:
+        """Add one frame, (H, W, 3) uint8 RGB, of the same size as the first."""
+        height, width = frame.shape[:2]
+        if height % 2 or width % 2:
+            frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        if self._process is None:
+            self._process = self._start(frame.shape[1], frame.shape[0])
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(np.ascontiguousarray(frame).data)
+        except OSError as error:  # FFmpeg left: its own words say why
+            raise self._failure() from error
+
+    def _start(self, width: int, height: int) -> subprocess.Popen[bytes]:
+        streams = [
+            ffmpeg.input("pipe:", format="rawvideo", pix_fmt="rgb24", s=f"{width}x{height}", framerate=str(self.fps)).video
+        ]
+        options = {"vcodec": "libx264", "crf": self.crf, "pix_fmt": "yuv420p", "loglevel": "error"}
+        if self.path.suffix.lower() in {".mp4", ".mov", ".m4v"}:
+            options["movflags"] = "+faststart"
+        if self.audio is not None:
+            # Absolute, so that no file name can be read as an option or a protocol.
+            streams.append(ffmpeg.input(str(Path(self.audio).resolve())).audio)
+            options |= {"acodec": "aac", "audio_bitrate": "192k"}
+        command = ffmpeg.output(*streams, str(self._partial.resolve()), **options).overwrite_output()
+        return subprocess.Popen(
+            command.compile(cmd=ffmpeg_binary()), stdin=subprocess.PIPE, stdout=self._messages, stderr=self._messages
+        )
+
+    def _failure(self) -> InputError:
+        assert self._process is not None
+        self._process.wait()
+        self._messages.seek(0)
+        lines = self._messages.read().decode(errors="replace").strip().splitlines()
+        why = lines[-1] if lines else f"FFmpeg ended with code {self._process.returncode}"
+        return InputError(f"{self.path}: could not be written ({why}); check the disk and the file name's ending")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is not None:
+                if self._process is not None:
+                    self._process.kill()
+                    self._process.wait()
+                return
+            if self._process is None:
+                raise InputError(f"{self.path}: there was no frame to write; check the face file")
+            assert self._process.stdin is not None
+            try:
+                self._process.stdin.close()
+            except OSError as broken:
+                raise self._failure() from broken
+            if self._process.wait() != 0:
+                raise self._failure()
+            os.replace(self._partial, self.path)
+        finally:
+            self._messages.close()
+            self._partial.unlink(missing_ok=True)
