@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 
 from models.blocks import Conv, LeakyConvBlock, fold_time, scaled
@@ -43,15 +44,14 @@ class VisualQualityDiscriminator(nn.Module):
         faces: (B, 3, T, 96, 96) float32 in [0, 1], BGR; T frames of B samples.
         Returns: (T * B, 1) probability that a lower half is real; row t * B + b is frame t of sample b.
         """
-        return self.logits(faces).sigmoid()
-
-    def logits(self, faces: Tensor) -> Tensor:
-        """The same judgement before the sigmoid, (T * B, 1), where cross-entropy is safe in 16-bit precision."""
         x = fold_time(faces)
         x = x[:, :, x.shape[2] // 2 :]  # (T * B, 3, 48, 96)
         for block in self.face_encoder_blocks:
             x = block(x)
-        return self.binary_pred[0](x).flatten(1)
+        score, sigmoid = self.binary_pred
+        logits = score(x).flatten(1)  # (T * B, 512, 1, 1) -> (T * B, 1)
+        # In 16 bits a confident probability rounds to 1, where its cross-entropy has no slope.
+        return sigmoid(logits.to(torch.promote_types(logits.dtype, torch.float32)))
 
     @staticmethod
     def width_of(state_dict: Mapping[str, Tensor]) -> float:

@@ -1,0 +1,36 @@
+"""Real pictures, where they are at hand, and a place without weights or net."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+REAL_MEDIA = Path(__file__).resolve().parents[2].parent / "shared" / "media"
+
+
+@pytest.fixture
+def real_media() -> Path:
+    """Folder of real clips and photos, which the project does not ship."""
+    if not REAL_MEDIA.is_dir():
+        pytest.skip(f"no real media at {REAL_MEDIA}")
+    return REAL_MEDIA
+
+
+@pytest.fixture
+def no_weights(tmp_path, monkeypatch) -> Path:
+    """An empty working directory and an empty download cache, both under the folder returned."""
+    before = torch.hub.get_dir()
+    torch.hub.set_dir(str(tmp_path / "hub"))
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    torch.hub.set_dir(before)
+
+
+@pytest.fixture(scope="session")
+def astronaut() -> np.ndarray:
+    """(512, 512, 3) uint8 RGB: a frontal face at about x 178-272, y 70-189."""
+    data = pytest.importorskip("skimage.data")
+    return np.asarray(data.astronaut())

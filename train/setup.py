@@ -1,0 +1,135 @@
+"""From a config to a training run: what the three entry points build alike."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from train.data import ClipWindows, Numbers, Samples, Windows, batches, loader, open_clips, usable
+from train.loop import Loop, Schedule, Step, Trained, resume
+from train.monitor import Monitor
+from wav2lip.errors import InputError
+
+
+def build_fabric(cfg: DictConfig) -> Fabric:
+    """Devices, precision and processes; under torchrun every process comes through here."""
+    accelerator = "auto" if cfg.device == "auto" else str(cfg.device)
+    precision = best_precision(accelerator) if cfg.precision == "auto" else cfg.precision
+    try:
+        fabric = Fabric(accelerator=accelerator, devices=cfg.devices, num_nodes=cfg.num_nodes, precision=precision)
+    except (RuntimeError, ValueError) as error:
+        raise InputError(f"device={cfg.device} devices={cfg.devices} precision={cfg.precision}: {error}") from error
+    fabric.launch()
+    fabric.seed_everything(cfg.seed, verbose=False)
+    return fabric
+
+
+def best_precision(accelerator: str) -> str:
+    """bf16 where the chip computes in it, else 32 bits."""
+    if accelerator != "cpu" and torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
+    if accelerator == "mps" or (accelerator == "auto" and torch.backends.mps.is_available()):
+        return "32-true"
+    return "bf16-mixed" if cpu_computes_bf16() else "32-true"
+
+
+def cpu_computes_bf16() -> bool:
+    """Whether this CPU has 16-bit dot products (AVX512-BF16 or AMX), with which bf16 is faster than float32."""
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # of torch 2.11 and newer
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def trained(fabric: Fabric, network: nn.Module, cfg: DictConfig, prefix: str = "") -> Trained:
+    """A network on its device with the configured Adam."""
+    network = network.to(memory_format=torch.channels_last)  # what convolutions are fastest in, on CPUs too
+    optimizer = torch.optim.Adam(network.parameters(), lr=cfg.learning_rate, betas=tuple(cfg.betas))
+    wrapped, optimizer = fabric.setup(network, optimizer)
+    return Trained(wrapped, optimizer, prefix)
+
+
+def frozen(fabric: Fabric, network: nn.Module) -> nn.Module:
+    """A network that is only asked: no gradients of its own, not part of the sync between processes."""
+    return network.requires_grad_(False).to(fabric.device, memory_format=torch.channels_last)
+
+
+def read_windows(cfg: DictConfig, split: str, samples: Samples, windows_of: Any) -> Windows:
+    """The windows of filelists/SPLIT.txt.
+
+    windows_of: makes ClipWindows of a Clip.
+    """
+    filelist = filelist_folder(cfg) / f"{split}.txt"
+    clips: list[ClipWindows] = [windows_of(clip) for clip in open_clips(Path(cfg.data_root), filelist)]
+    # Another seed for validation: its windows are never the first ones of training.
+    seed = cfg.seed if split == "train" else cfg.seed + 1
+    return Windows(usable(clips, filelist), samples, seed, clips_equal=cfg.compat.clips_equal)
+
+
+def filelist_folder(cfg: DictConfig) -> Path:
+    """The configured folder of file lists, else the data set's own, else ./filelists as in the release."""
+    if cfg.filelists:
+        return Path(cfg.filelists)
+    own = Path(cfg.data_root) / "filelists"
+    return own if own.is_dir() else Path("filelists")
+
+
+def build_loop(cfg: DictConfig, fabric: Fabric, step: Step, networks: list[Trained], train: Windows, val: Windows,
+               pictures: Any = None) -> Loop:  # fmt: skip
+    """The loop over these windows, resumed from cfg.checkpoint_path if that is given."""
+    workers = worker_count(cfg.num_workers)
+    pin = fabric.device.type == "cuda"
+
+    def train_batches(first_step: int) -> Iterator[Any]:
+        numbers = Numbers(cfg.batch_size, first_step, fabric.global_rank, fabric.world_size)
+        return batches(loader(train, numbers, cfg.batch_size, workers, pin))
+
+    def val_batches(step_number: int) -> Iterator[Any]:
+        # Fixed windows make scores comparable; the release draws new ones each time.
+        first = step_number * cfg.eval_windows if cfg.compat.random_validation else 0
+        numbers = range(first + fabric.global_rank, first + cfg.eval_windows, fabric.world_size)
+        return batches(loader(val, numbers, cfg.batch_size, 0, pin))
+
+    loop = Loop(
+        fabric=fabric,
+        step=step,
+        trained=networks,
+        train_batches=train_batches,
+        val_batches=val_batches,
+        pictures=pictures,
+        schedule=Schedule(
+            max_steps=cfg.max_steps,
+            max_epochs=cfg.nepochs,
+            epoch_samples=len(train.clips),  # a pass is one sample per clip, as in the release
+            eval_interval=cfg.eval_interval,
+            checkpoint_interval=cfg.checkpoint_interval,
+            log_interval=cfg.log_interval,
+            also_after_first_step=cfg.compat.also_after_first_step,
+        ),
+        folder=Path(cfg.checkpoint_dir),
+        monitor=Monitor(Path(cfg.checkpoint_dir), fabric.is_global_zero, OmegaConf.to_yaml(cfg, resolve=True)),
+        batch_size=cfg.batch_size,
+    )
+    if cfg.checkpoint_path:
+        take_up(cfg, loop, cfg.checkpoint_path, networks[0])
+    return loop
+
+
+def take_up(cfg: DictConfig, loop: Loop, path: str, network: Trained) -> None:
+    """Load a checkpoint into one of the loop's networks, the way the config says."""
+    resume(loop, path, network, reset_optimizer=cfg.reset_optimizer, stored_rates=cfg.compat.stored_rates)
+    if not cfg.compat.sync_weight_kept:
+        loop.step.load_state({"sync_weight": cfg.get("syncnet_wt", 0.0)})
+
+
+def worker_count(configured: int | str) -> int:
+    """Loader processes: as configured, or with "auto" one for each core but one, none on two cores, eight at most."""
+    if configured != "auto":
+        return int(configured)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return 0 if cores <= 2 else min(8, cores - 1)

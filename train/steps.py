@@ -1,0 +1,165 @@
+"""What each trainer does with a batch: one step of learning, and its scores on held-out batches.
+
+A step knows its networks, losses and optimizer; it knows nothing of files, schedules or logs.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from train.adversary import Adversary
+from train.data import GeneratorInputs, SyncNetInputs
+from train.losses import agreement, mouths, sync_loss
+from wav2lip.metrics import roc_auc
+
+
+class SyncNetStep:
+    """Teach the expert to tell sound that belongs to a mouth from sound that does not."""
+
+    def __init__(self, fabric: Fabric, expert: nn.Module, optimizer: Optimizer):
+        self.fabric, self.expert, self.optimizer = fabric, expert, optimizer
+
+    def train(self, batch: SyncNetInputs) -> dict[str, Tensor]:
+        """One optimizer step; returns the loss."""
+        self.expert.train()
+        loss = sync_loss(*self.expert(batch.mel, batch.faces), batch.label)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.fabric.backward(loss)
+        self.optimizer.step()
+        return {"loss": loss.detach()}
+
+    @torch.no_grad()
+    def validate(self, batches: Iterable[SyncNetInputs]) -> dict[str, float]:
+        """Loss, share judged right of right and of wrong pairs and their mean, ROC-AUC, mean cosine of each."""
+        self.expert.eval()
+        scores, labels = [], []
+        for batch in batches:
+            scores.append(agreement(*self.expert(batch.mel, batch.faces)))
+            labels.append(batch.label)
+        score = self.fabric.all_gather(torch.cat(scores)).flatten().double().cpu()
+        right = self.fabric.all_gather(torch.cat(labels)).flatten().cpu() > 0.5
+        return {"loss": F.binary_cross_entropy(score, right.double()).item(), **sync_scores(score, right)}
+
+    def state(self) -> dict[str, Any]:
+        """What a resume needs besides weights and optimizer."""
+        return {}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take back what `state` gave."""
+
+    def after_validation(self, scores: dict[str, float]) -> None:
+        """Nothing in this trainer depends on its scores."""
+
+
+def sync_scores(score: Tensor, right: Tensor) -> dict[str, float]:
+    """How well agreement in [0, 1] tells right pairs from wrong ones, cut at 0.5; all NaN if one kind is missing."""
+    hits, rejects = score[right] > 0.5, score[~right] <= 0.5
+    on_right, on_wrong = hits.double().mean().item(), rejects.double().mean().item()
+    return {
+        "accuracy": (on_right + on_wrong) / 2,  # balanced: chance is 0.5 whatever the mixture
+        "accuracy_right": on_right,
+        "accuracy_wrong": on_wrong,
+        "auc": roc_auc(score.numpy(), right.numpy()),
+        "cosine_right": score[right].mean().item(),
+        "cosine_wrong": score[~right].mean().item(),
+    }
+
+
+class GeneratorStep:
+    """Teach the generator to paint the true frames, and lips that the expert and the critic believe.
+
+    loss = w_s * sync + w_d * perceptual + (1 - w_s - w_d) * L1. The sync weight w_s begins at 0 and switches on for
+    good once validation shows that the lips have begun to follow: before that the expert's advice only disturbs.
+    """
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        generator: nn.Module,
+        optimizer: Optimizer,
+        expert: nn.Module,
+        *,
+        sync_weight: float,
+        sync_weight_on: float,
+        sync_threshold: float,
+        adversary: Adversary | None = None,
+        adversary_weight: float = 0.0,
+        expert_training_mode: bool = False,
+    ):
+        """expert: frozen here; its gradients pass through to the generator only.
+        sync_weight: w_s at the start; sync_weight_on: w_s after a validation with a sync loss below sync_threshold.
+        adversary: the critic of GAN training, adversary_weight its w_d.
+        expert_training_mode: let the expert normalise by batch statistics and overwrite its own, as the release does.
+        """
+        self.fabric, self.generator, self.optimizer = fabric, generator, optimizer
+        self.expert = expert.requires_grad_(False).train(expert_training_mode)
+        self.sync_weight, self.sync_weight_on, self.sync_threshold = sync_weight, sync_weight_on, sync_threshold
+        self.adversary, self.adversary_weight = adversary, adversary_weight
+
+    def train(self, batch: GeneratorInputs) -> dict[str, Tensor]:
+        """One step of the generator, then one of the critic on the same frames; returns all losses."""
+        self.generator.train()
+        fake = self.generator(batch.frame_mels, batch.faces)
+        losses = self.losses(fake, batch, with_sync=self.sync_weight > 0)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.fabric.backward(losses["loss"])
+        self.optimizer.step()
+        if self.adversary:
+            losses |= self.adversary.train(fake.detach(), batch.target)
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    def losses(self, fake: Tensor, batch: GeneratorInputs, with_sync: bool = True) -> dict[str, Tensor]:
+        """Every term of the loss and their sum.
+
+        fake: (B, 3, 5, 96, 96) generated frames. The expert is not asked when its answer would not count.
+        """
+        reconstruction = F.l1_loss(fake, batch.target)
+        losses = {"l1": reconstruction}
+        total = (1 - self.sync_weight - self.adversary_weight) * reconstruction
+        if with_sync:
+            with self.fabric.autocast():
+                losses["sync"] = sync_loss(*self.expert(batch.window_mel, mouths(fake)))
+            total = total + self.sync_weight * losses["sync"]
+        if self.adversary:
+            losses["perceptual"] = self.adversary.perceptual(fake)
+            total = total + self.adversary_weight * losses["perceptual"]
+        return {"loss": total, **losses}
+
+    @torch.no_grad()
+    def validate(self, batches: Iterable[GeneratorInputs]) -> dict[str, float]:
+        """Means of all losses over the batches, and the sync loss of the true frames as the mark to reach."""
+        self.generator.eval()
+        sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.fabric.device))
+        count = 0
+        for batch in batches:
+            fake = self.generator(batch.frame_mels, batch.faces)
+            losses = self.losses(fake, batch)
+            with self.fabric.autocast():
+                losses["sync_of_truth"] = sync_loss(*self.expert(batch.window_mel, mouths(batch.target)))
+            if self.adversary:
+                losses |= self.adversary.losses(fake, batch.target)
+            for name, loss in losses.items():
+                sums[name] += loss.float()
+            count += 1
+        return {name: self.fabric.all_reduce(total / count).item() for name, total in sums.items()}
+
+    def after_validation(self, scores: dict[str, float]) -> None:
+        """Switch the sync loss on once the lips have begun to follow."""
+        if scores["sync"] < self.sync_threshold:
+            self.sync_weight = max(self.sync_weight, self.sync_weight_on)
+
+    def state(self) -> dict[str, Any]:
+        """What a resume needs besides weights and optimizer."""
+        return {"sync_weight": self.sync_weight}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take back what `state` gave."""
+        self.sync_weight = state.get("sync_weight", self.sync_weight)

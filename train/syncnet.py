@@ -1,0 +1,36 @@
+"""Train the lip-sync expert: python -m train.syncnet data_root=DIR checkpoint_dir=DIR"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from configs.entry import run
+from train.data import ClipWindows, SyncNetSamples
+from train.setup import build_fabric, build_loop, read_windows, trained
+from train.steps import SyncNetStep
+
+
+def train(cfg: DictConfig) -> int:
+    """Build the run that configs/syncnet.yaml describes, and run it."""
+    fabric = build_fabric(cfg)
+    windows = partial(
+        read_windows,
+        cfg,
+        samples=SyncNetSamples(cfg.compat.min_shift),
+        windows_of=partial(ClipWindows.for_syncnet, min_shift=cfg.compat.min_shift),
+    )
+    expert = trained(fabric, instantiate(cfg.model), cfg)
+    step = SyncNetStep(fabric, expert.network, expert.optimizer)
+    return build_loop(cfg, fabric, step, [expert], windows("train"), windows("val")).run()
+
+
+def main() -> None:
+    """Entry point."""
+    run(train, "syncnet")
+
+
+if __name__ == "__main__":
+    main()

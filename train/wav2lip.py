@@ -1,0 +1,23 @@
+"""Train the generator: python -m train.wav2lip data_root=DIR checkpoint_dir=DIR syncnet_checkpoint_path=FILE"""
+
+from __future__ import annotations
+
+from omegaconf import DictConfig
+
+from configs.entry import run
+from train import generator
+from train.setup import build_fabric
+
+
+def train(cfg: DictConfig) -> int:
+    """Build the run that configs/wav2lip.yaml describes, and run it."""
+    return generator.build(cfg, build_fabric(cfg)).run()
+
+
+def main() -> None:
+    """Entry point."""
+    run(train, "wav2lip")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""Train the generator against a visual-quality critic: python -m train.wav2lip_gan data_root=DIR checkpoint_dir=DIR ..."""
+
+from __future__ import annotations
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from configs.entry import run
+from train import generator
+from train.setup import build_fabric, take_up, trained
+
+
+def train(cfg: DictConfig) -> int:
+    """Build the run that configs/wav2lip_gan.yaml describes, and run it."""
+    fabric = build_fabric(cfg)
+    critic = trained(fabric, instantiate(cfg.disc), cfg, prefix="disc_")
+    loop = generator.build(cfg, fabric, critic)
+    if cfg.disc_checkpoint_path:
+        take_up(cfg, loop, cfg.disc_checkpoint_path, critic)
+    return loop.run()
+
+
+def main() -> None:
+    """Entry point."""
+    run(train, "wav2lip_gan")
+
+
+if __name__ == "__main__":
+    main()
