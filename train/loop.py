@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import signal
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -50,6 +51,15 @@ class Trained:
     optimizer: Optimizer
     prefix: str = ""  # of the file name: "disc_" for the critic
 
+    def rates(self) -> list[float]:
+        """The learning rate of each parameter group."""
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def set_rates(self, rates: list[float], factor: float) -> None:
+        """Set each group's learning rate to its base rate times a factor."""
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate * factor
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -62,10 +72,17 @@ class Schedule:
     checkpoint_interval: int = 3000
     log_interval: int = 50
     also_after_first_step: bool = False  # validate and save after step 1 too
+    cosine: bool = False  # let the learning rate fall to 0 over max_steps along half a cosine
 
     def due(self, interval: int, step: int) -> bool:
         """Whether something done every `interval` steps is due after `step`."""
         return step % interval == 0 or (self.also_after_first_step and step == 1)
+
+    def rate_factor(self, step: int) -> float:
+        """What the learning rate of a step, counted from 0, is multiplied by; depends on nothing but the step."""
+        if not self.cosine or self.max_steps is None:
+            return 1.0
+        return (1 + math.cos(math.pi * min(1.0, step / self.max_steps))) / 2
 
     def over(self, progress: Progress) -> bool:
         """Whether training has come to its end."""
@@ -94,10 +111,13 @@ class Loop:
         """Train to the end or to a signal; returns the exit code, 0 or 128 plus the signal's number."""
         sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.fabric.device))
         counted = 0
+        base_rates = [trained.rates() for trained in self.trained]
         with Interrupt() as interrupt, self.monitor, self._bar() as bar:
             for batch in self._inputs(self.train_batches(self.progress.step)):
                 if self.schedule.over(self.progress) or interrupt.signal:
                     break
+                for trained, rates in zip(self.trained, base_rates, strict=True):
+                    trained.set_rates(rates, self.schedule.rate_factor(self.progress.step))
                 for name, value in self.step.train(batch).items():
                     sums[name] += value.float()  # stays on the device: reading it each step would stall it
                 counted += 1

@@ -79,9 +79,18 @@ def filelist_folder(cfg: DictConfig) -> Path:
     return own if own.is_dir() else Path("filelists")
 
 
+def check_schedule(cfg: DictConfig) -> None:
+    """InputError for a learning-rate schedule that does not exist or has no end to fall towards."""
+    if cfg.lr_schedule not in ("constant", "cosine"):
+        raise InputError(f"lr_schedule={cfg.lr_schedule}: there is no such schedule; choose constant or cosine")
+    if cfg.lr_schedule == "cosine" and cfg.max_steps is None:
+        raise InputError("lr_schedule=cosine falls to 0 at max_steps, which is not given; add max_steps=...")
+
+
 def build_loop(cfg: DictConfig, fabric: Fabric, step: Step, networks: list[Trained], train: Windows, val: Windows,
                pictures: Any = None) -> Loop:  # fmt: skip
     """The loop over these windows, resumed from cfg.checkpoint_path if that is given."""
+    check_schedule(cfg)
     workers = worker_count(cfg.num_workers)
     pin = fabric.device.type == "cuda"
 
@@ -110,6 +119,7 @@ def build_loop(cfg: DictConfig, fabric: Fabric, step: Step, networks: list[Train
             checkpoint_interval=cfg.checkpoint_interval,
             log_interval=cfg.log_interval,
             also_after_first_step=cfg.compat.also_after_first_step,
+            cosine=cfg.lr_schedule == "cosine",
         ),
         folder=Path(cfg.checkpoint_dir),
         monitor=Monitor(Path(cfg.checkpoint_dir), fabric.is_global_zero, OmegaConf.to_yaml(cfg, resolve=True)),

@@ -135,7 +135,11 @@ class GeneratorStep:
 
     @torch.no_grad()
     def validate(self, batches: Iterable[GeneratorInputs]) -> dict[str, float]:
-        """Means of all losses over the batches, and the sync loss of the true frames as the mark to reach."""
+        """Means of all losses over the batches.
+
+        Beside them the sync loss of the true frames, which is the mark to reach, and of the reference frames as they
+        are, which is what a viewer would see of the sound without the generator.
+        """
         self.generator.eval()
         sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.fabric.device))
         count = 0
@@ -144,6 +148,7 @@ class GeneratorStep:
             losses = self.losses(fake, batch)
             with self.fabric.autocast():
                 losses["sync_of_truth"] = sync_loss(*self.expert(batch.window_mel, mouths(batch.target)))
+                losses["sync_of_input"] = sync_loss(*self.expert(batch.window_mel, mouths(batch.faces[:, 3:])))
             if self.adversary:
                 losses |= self.adversary.losses(fake, batch.target)
             for name, loss in losses.items():

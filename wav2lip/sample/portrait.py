@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import skimage.data
 
-from wav2lip.sample_mouth import paint_mouth
-from wav2lip.sample_speech import OPENING, WIDTH
+from wav2lip.sample.mouth import paint_mouth
+from wav2lip.sample.speech import OPENING, WIDTH
 
 LEFT, TOP, RIGHT, BOTTOM = 122, 4, 326, 234  # what is cut out
 SCALE = 2  # canvas pixels per portrait pixel

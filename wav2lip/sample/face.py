@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from wav2lip.sample_mouth import PALETTE
-from wav2lip.sample_portrait import (
+from wav2lip.sample.mouth import PALETTE
+from wav2lip.sample.portrait import (
     CANVAS_HEIGHT,
     CANVAS_WIDTH,
     MOUTH,
@@ -20,7 +20,7 @@ from wav2lip.sample_portrait import (
     ramp,
     to_canvas,
 )
-from wav2lip.sample_speech import FRAME_RATE
+from wav2lip.sample.speech import FRAME_RATE
 
 FRAME_HEIGHT, FRAME_WIDTH = 288, 256  # even numbers, as the encoder wants them
 SWAY = 5.0  # portrait pixels to either side, at most

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from wav2lip.errors import InputError
-from wav2lip.sample_face import Look, animate
-from wav2lip.sample_speech import FRAME_RATE, SAMPLE_RATE, Speech, Voice, synthesise
+from wav2lip.sample.face import Look, animate
+from wav2lip.sample.speech import FRAME_RATE, SAMPLE_RATE, Speech, Voice, synthesise
 from wav2lip.video_writer import VideoWriter
 
 TAKES = 2  # recordings of each speaker, at least

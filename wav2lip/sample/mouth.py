@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from wav2lip.sample_speech import OPENING, TEETH, TONGUE, WIDTH
+from wav2lip.sample.speech import OPENING, TEETH, TONGUE, WIDTH
 
 GAP = 17.0  # between the lips at full opening
 UPPER_SHARE = 0.18  # of the gap comes from raising the upper lip

@@ -1,0 +1,52 @@
+"""Media that tests make for themselves: a portrait that ships with scikit-image, short videos, sounds."""
+
+from __future__ import annotations
+
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.data
+
+from wav2lip.video_writer import VideoWriter
+
+SHARED_MEDIA = Path(__file__).resolve().parents[2] / "shared" / "media"
+
+
+@pytest.fixture(scope="session")
+def portrait() -> np.ndarray:
+    """A face, (256, 256, 3) uint8 RGB: the astronaut's head and shoulders."""
+    return np.ascontiguousarray(skimage.data.astronaut()[:256, 96:352])
+
+
+@pytest.fixture
+def shared_media() -> Path:
+    """Real clips, where a checkout has them beside it."""
+    if not SHARED_MEDIA.is_dir():
+        pytest.skip(f"no real media at {SHARED_MEDIA}")
+    return SHARED_MEDIA
+
+
+def write_wav(path: Path, samples: np.ndarray, rate: int = 16_000) -> Path:
+    """A 16-bit PCM file of float samples (N,) or (N, channels)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with wave.open(str(path), "wb") as wav:
+        wav.setnchannels(1 if samples.ndim == 1 else samples.shape[1])
+        wav.setsampwidth(2)
+        wav.setframerate(rate)
+        wav.writeframes(np.clip(np.rint(samples * 32767), -32768, 32767).astype("<i2").tobytes())
+    return path
+
+
+def tone(seconds: float, rate: int = 16_000, hertz: float = 220.0) -> np.ndarray:
+    """A steady tone, float64 (N,)."""
+    return 0.3 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)
+
+
+def write_video(path: Path, frames: list[np.ndarray], fps: float = 25, audio: Path | None = None) -> Path:
+    """A video of these frames."""
+    with VideoWriter(path, fps, audio, crf=10) as video:
+        for frame in frames:
+            video.write(frame)
+    return path

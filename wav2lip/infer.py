@@ -1,0 +1,126 @@
+"""Lip-sync a video or a picture: python -m wav2lip.infer --checkpoint_path FILE --face FILE --audio FILE"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+from tqdm import tqdm
+
+from wav2lip.crops import Pads
+from wav2lip.errors import run
+from wav2lip.face_source import Framing
+from wav2lip.lipsync import LipSync, Options, Result
+
+log = logging.getLogger(__name__)
+
+
+def truth(text: str) -> bool:
+    """True or False from what a person types after a flag."""
+    words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    if text.lower() not in words:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+    return words[text.lower()]
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The flags of the public release, and a few more."""
+    parser = argparse.ArgumentParser(
+        prog="python -m wav2lip.infer",
+        description="Make a video of a face saying a sound, with a Wav2Lip generator of this project or the public one.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--checkpoint_path", required=True, metavar="FILE", help="generator checkpoint")
+    add("--face", required=True, metavar="FILE", help="video or picture with a face")
+    add("--audio", required=True, metavar="FILE", help="any file with sound, a video included")
+    add("--outfile", default="results/result_voice.mp4", metavar="FILE", help="the result; its folder is made")
+    add("--static", type=truth, default=False, nargs="?", const=True, metavar="BOOL",
+        help="use only the first frame of a video")  # fmt: skip
+    add("--fps", type=float, default=25.0, help="frames a second, for a picture only")
+    add("--pads", type=int, nargs=4, default=[0, 10, 0, 0], metavar=("TOP", "BOTTOM", "LEFT", "RIGHT"),
+        help="pixels added to the face box; more at the bottom if the chin is cut")  # fmt: skip
+    add("--face_det_batch_size", type=int, default=16, metavar="N", help="frames per batch of face detection")
+    add("--wav2lip_batch_size", type=int, default=128, metavar="N",
+        help="frames per batch of the generator; a CPU takes 8 at most, where more are slower")  # fmt: skip
+    add("--resize_factor", type=int, default=1, metavar="N", help="divide the frame size by this")
+    add("--crop", type=int, nargs=4, default=[0, -1, 0, -1], metavar=("TOP", "BOTTOM", "LEFT", "RIGHT"),
+        help="part of the frame to use, after resizing and rotation; -1: to the edge")  # fmt: skip
+    add("--box", type=int, nargs=4, default=[-1, -1, -1, -1], metavar=("TOP", "BOTTOM", "LEFT", "RIGHT"),
+        help="fixed face box instead of detection; pads and smoothing do not apply")  # fmt: skip
+    add("--rotate", action="store_true", help="turn frames by 90 degrees clockwise, before the crop")
+    add("--nosmooth", action="store_true", help="do not smooth face boxes over time")
+    add("--strict", action="store_true", help="stop at a frame without a face instead of passing it through")
+    add("--detector", choices=["auto", "s3fd", "haar"], default="auto", help="auto: S3FD where its weights are")
+    add("--s3fd_weights", metavar="FILE", help="S3FD weights; default: models/s3fd.pth, or the download cache")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    add("--compat", choices=["none", "public"], default="none",
+        help="public: do as the release does where it is odd, see docs/differences.md")  # fmt: skip
+    return parser
+
+
+def options_of(args: argparse.Namespace) -> Options:
+    """Flags to options."""
+    return Options(
+        static=args.static,
+        fps=args.fps,
+        pads=Pads(*args.pads),
+        framing=Framing(args.resize_factor, args.rotate, tuple(args.crop)),
+        box=None if args.box[0] == -1 else tuple(args.box),
+        smooth=not args.nosmooth,
+        strict=args.strict,
+        face_det_batch_size=args.face_det_batch_size,
+        wav2lip_batch_size=args.wav2lip_batch_size,
+        compat=args.compat,
+    )
+
+
+class Bars:
+    """A progress bar for each stage, one after the other."""
+
+    def __init__(self) -> None:
+        self._stage, self._bar = "", None
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Show that `done` of `total` frames of a stage are done."""
+        if stage != self._stage:
+            self.close()
+            self._stage, self._bar = stage, tqdm(total=total, desc=stage, unit="frame")
+        self._bar.update(done - self._bar.n)
+
+    def close(self) -> None:
+        """Leave the last bar as it stands."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+def report(result: Result) -> None:
+    """Say what was made, and where it had no face."""
+    log.info("%s: %d frames at %.3g a second", result.outfile, result.frames, float(result.fps))
+    if result.without_face:
+        spans = ", ".join(f"{start:.2f}-{end:.2f} s" for start, end in result.without_face[:10])
+        more = len(result.without_face) - 10
+        log.info("no face, frames left unchanged: %s%s", spans, f" and {more} more spans" if more > 0 else "")
+
+
+def infer(argv: list[str] | None = None) -> None:
+    """Parse, build, run."""
+    args = build_parser().parse_args(argv)
+    options = options_of(args)
+    lipsync = LipSync.from_checkpoint(args.checkpoint_path, args.device, args.detector, args.s3fd_weights, args.compat)
+    bars = Bars()
+    try:
+        result = lipsync(Path(args.face), Path(args.audio), Path(args.outfile), options, bars)
+    finally:
+        bars.close()
+    report(result)
+
+
+def main() -> None:
+    """Entry point."""
+    run(infer)
+
+
+if __name__ == "__main__":
+    main()
