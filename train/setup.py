@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from wav2lip.errors import InputError
 def build_fabric(cfg: DictConfig) -> Fabric:
     """Devices, precision and processes; under torchrun every process comes through here."""
     accelerator = "auto" if cfg.device == "auto" else str(cfg.device)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # its tips are not about this program
     precision = best_precision(accelerator) if cfg.precision == "auto" else cfg.precision
     try:
         fabric = Fabric(accelerator=accelerator, devices=cfg.devices, num_nodes=cfg.num_nodes, precision=precision)

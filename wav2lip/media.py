@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 PathType = str | PathLike[str]
 OnProblem = Callable[[str], object]
 
+UNTIMED = {"avi", "h264", "hevc", "m4v", "mjpeg"}  # formats that hold frames in a row, with no time of their own
 FASTEST = 60  # frames a second; a nominal rate above this is a timebase, not a camera's
 
 
@@ -145,11 +146,14 @@ def _decode(path: PathType, on_problem: OnProblem) -> Iterator[tuple[float, floa
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
         usual = 1 / float(stream.average_rate or stream.guessed_rate or 25)
+        timed = container.format.name not in UNTIMED
         size: dict[str, int] = {}
         first = last = None
         for frame in _decoded(container, stream, on_problem):
             size = size or {"width": frame.width, "height": frame.height}
-            time = frame.time if frame.time is not None else (0.0 if last is None else last + usual)
+            time = frame.time
+            if time is None or not timed:
+                time = 0.0 if last is None else last + usual
             first = time if first is None else first
             if last is not None and time <= last:
                 continue  # a timestamp that goes back: the frame was never on screen

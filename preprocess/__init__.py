@@ -1,0 +1,1 @@
+"""Videos to a data set of clips: python -m preprocess videos=DIR out=DIR."""

@@ -1,0 +1,83 @@
+"""The command itself: exit codes, sentences, and real faces."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import pytest
+from skimage.data import astronaut
+
+from tests.preprocess.stubs import noise, write_video
+from wav2lip.clips import Clip, read_filelist
+
+ROOT = Path(__file__).resolve().parents[2]
+MEDIA = ROOT.parent / "shared" / "media"
+
+
+def command(*arguments):
+    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
+    return subprocess.run(
+        [sys.executable, "-m", "preprocess", *arguments], cwd=ROOT, capture_output=True, text=True, env=environment
+    )
+
+
+def test_a_folder_with_a_face_and_a_text_file_gives_a_clip_a_table_and_code_0(tmp_path):
+    face = cv2.resize(astronaut()[:300, 70:370], (200, 200))
+    write_video(tmp_path / "my videos" / "astronaut.mkv", wav=noise(), pictures=[face] * 25)
+    (tmp_path / "my videos" / "notes.mp4").write_text("no video")
+    out = tmp_path / "out"
+    ran = command(f'videos="{tmp_path}/my videos"', f"out={out}", "detector=haar", "workers=1")
+    assert ran.returncode == 0, ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert "is not audio or video" in ran.stdout
+    assert "1 made now, 0 done before, 1 rejected" in ran.stdout
+    assert read_filelist(out / "filelists" / "train.txt", out) == ["astronaut/00000"]
+    assert "one source only" in ran.stderr
+    clip = Clip.open(out / "astronaut/00000")
+    assert len(clip.frames) == 25
+    height, width = cv2.imread(str(clip.path / "0.jpg")).shape[:2]
+    assert 50 < width < height < 160  # the face is about 80 wide and 100 high
+
+
+@pytest.mark.parametrize(
+    ("files", "extra", "sentence"),
+    [
+        ({"a.mp4": b"", "b.mp4": b"text"}, [], "no clip came out of 2 inputs; most often (2 times): unreadable"),
+        ({}, [], "holds no video"),
+        ({"a.mp4": b""}, ["smooth_window=4"], "smooth_window=4: has no middle frame"),
+        ({"a.mp4": b""}, ["detector=s3fd", "s3fd_weights=/no/such.pth"], "/no/such.pth"),
+        ({"a.mp4": b""}, ["detector=retina"], "retina"),
+    ],
+)  # fmt: skip
+def test_what_cannot_work_ends_with_a_sentence_and_code_2(tmp_path, files, extra, sentence):
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    extra = extra or ["detector=haar"]
+    ran = command(f"videos={tmp_path}", f"out={tmp_path}/out", "workers=0", *extra)
+    assert ran.returncode == 2
+    assert sentence in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert ran.stderr.strip().splitlines()[-1].startswith("error: ")
+
+
+def test_help_shows_the_keys():
+    ran = command("--help")
+    assert ran.returncode == 0
+    assert "Turn a folder of talking-head videos into clips" in ran.stdout
+    assert "smooth_window: 5" in ran.stdout
+
+
+def test_compat_public_reaches_the_settings():
+    ran = command("compat=public", "--cfg", "job", "--resolve")
+    assert "compat: public" in ran.stdout.splitlines()
+
+
+def test_a_real_speaker_is_found_in_every_frame(tmp_path):
+    video = MEDIA / "speaker_d_524_25fps.mp4"
+    if not video.exists():
+        pytest.skip("the real clips are not on this machine")
+    ran = command(f"videos={video}", f"out={tmp_path}/out", "detector=haar", "workers=1")
+    assert ran.returncode == 0, ran.stderr
+    assert len(Clip.open(tmp_path / "out/speaker_d_524_25fps/00000").frames) >= 120  # of 122

@@ -1,0 +1,240 @@
+"""The three trainers, run small through their entry points: files, resume, interrupts, switches, bad input."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from lightning_fabric import Fabric
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import train.syncnet
+import train.wav2lip
+import train.wav2lip_gan
+from models import SyncNet, Wav2Lip
+from tests.reference import tensor
+from tests.train.conftest import config
+from tests.train.test_losses_and_steps import generator_batch
+from train.steps import GeneratorStep
+from wav2lip.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from wav2lip.errors import InputError
+
+ENTRY = {"syncnet": train.syncnet.train, "wav2lip": train.wav2lip.train, "wav2lip_gan": train.wav2lip_gan.train}
+
+
+@pytest.fixture(scope="session")
+def expert(tmp_path_factory) -> Path:
+    torch.manual_seed(1)
+    path = tmp_path_factory.mktemp("expert") / "expert.pth"
+    save_checkpoint(path, Checkpoint(SyncNet(width=0.125).state_dict()))
+    return path
+
+
+def run(trainer, data, folder, expert, *overrides):
+    common = [f"data_root={data}", f"checkpoint_dir={folder}", "debug=tiny"]
+    if trainer != "syncnet":
+        common.append(f"syncnet_checkpoint_path={expert}")
+    assert ENTRY[trainer](config(trainer, *common, *overrides)) == 0
+    return folder
+
+
+def same(a, b):
+    return all(torch.equal(a[key], b[key]) for key in a)
+
+
+@pytest.mark.parametrize("trainer", ENTRY)
+def test_a_run_writes_its_checkpoints_curves_and_pictures(trainer, noise_data, expert, tmp_path):
+    folder = run(trainer, noise_data, tmp_path / "a" / "b", expert)
+    names = ["checkpoint_step000000003.pth", "checkpoint_step000000006.pth"]
+    if trainer == "wav2lip_gan":
+        names += [f"disc_{name}" for name in names]
+    assert sorted(path.name for path in folder.glob("*.pth")) == sorted(names)
+    last = load_checkpoint(folder / "checkpoint_step000000006.pth")
+    assert last.global_step == 6
+    assert last.global_epoch == 6 * 4 // 2  # a pass is one sample per clip
+    curves = EventAccumulator(str(folder / "tensorboard")).Reload()
+    assert {"train/loss", "val/loss"} <= set(curves.Tags()["scalars"])
+    assert [event.step for event in curves.Scalars("val/loss")] == [3, 6]
+    assert bool(curves.Tags()["images"]) == (trainer != "syncnet")
+
+
+@pytest.mark.parametrize("trainer", ENTRY)
+def test_a_run_that_goes_on_from_a_checkpoint_ends_bit_for_bit_like_one_in_one_piece(
+    trainer, noise_data, expert, tmp_path
+):
+    options = ["syncnet_wt=0.1"] if trainer != "syncnet" else []
+    whole = run(trainer, noise_data, tmp_path / "whole", expert, *options)
+    first = run(trainer, noise_data, tmp_path / "first", expert, "max_steps=3", *options)
+    go_on = [f"checkpoint_path={first}/checkpoint_step000000003.pth"]
+    if trainer == "wav2lip_gan":
+        go_on.append(f"disc_checkpoint_path={first}/disc_checkpoint_step000000003.pth")
+    second = run(trainer, noise_data, tmp_path / "second", expert, *options, *go_on)
+    for path in whole.glob("*step000000006.pth"):
+        ours, theirs = load_checkpoint(path), load_checkpoint(second / path.name)
+        assert same(ours.state_dict, theirs.state_dict)
+        moments = [state.optimizer["state"][0]["exp_avg"] for state in (ours, theirs)]
+        assert torch.equal(*moments)
+        assert (ours.global_step, ours.global_epoch) == (theirs.global_step, theirs.global_epoch)
+
+
+def test_the_sync_loss_once_switched_on_stays_on_after_a_resume_except_in_the_release(noise_data, expert, tmp_path):
+    on = run("wav2lip", noise_data, tmp_path / "on", expert, "sync_threshold=100", "max_steps=3")
+    path = on / "checkpoint_step000000003.pth"
+    assert load_checkpoint(path).extras["step_state"]["sync_weight"] == 0.01
+    again = ["sync_threshold=0", f"checkpoint_path={path}"]
+    for compat, weight in (("none", 0.01), ("public", 0.0)):
+        folder = run("wav2lip", noise_data, tmp_path / compat, expert, f"compat={compat}", *again)
+        last = load_checkpoint(folder / "checkpoint_step000000006.pth")
+        assert last.extras["step_state"]["sync_weight"] == weight
+
+
+def test_the_release_validates_and_saves_after_the_first_step_too(noise_data, expert, tmp_path):
+    folder = run("syncnet", noise_data, tmp_path, expert, "compat=public", "max_steps=2")
+    assert (folder / "checkpoint_step000000001.pth").exists()
+
+
+@pytest.mark.parametrize(("compat", "changes"), [("none", False), ("public", True)])
+def test_validation_scores_the_same_windows_each_time_except_in_the_release(
+    compat, changes, noise_data, expert, tmp_path
+):
+    # With a rate of 0 and statistics that are not updated only the windows can make a difference.
+    folder = run("syncnet", noise_data, tmp_path, expert, f"compat={compat}", "learning_rate=0", "eval_interval=1",
+                 "eval_windows=64", "max_steps=2")  # fmt: skip
+    curves = EventAccumulator(str(folder / "tensorboard")).Reload()
+    right = [event.value for event in curves.Scalars("val/accuracy")]
+    labels = {event.value for event in curves.Scalars("val/cosine_right")}
+    assert len(right) == 2
+    assert len(labels) == 2 or not changes
+
+
+def test_fine_tuning_takes_the_weights_alone(noise_data, expert, tmp_path):
+    first = run("syncnet", noise_data, tmp_path / "first", expert, "max_steps=3", "learning_rate=0.01")
+    path = f"checkpoint_path={first}/checkpoint_step000000003.pth"
+    tuned = run("syncnet", noise_data, tmp_path / "tuned", expert, path, "reset_optimizer=true", "max_steps=1",
+                "learning_rate=0")  # fmt: skip
+    ours = load_checkpoint(tuned / "checkpoint_step000000001.pth")
+    assert ours.optimizer["state"][0]["step"] == 1
+    given = load_checkpoint(first / "checkpoint_step000000003.pth").state_dict
+    weights = [key for key in given if key.endswith("0.weight")]
+    assert same({key: given[key] for key in weights}, {key: ours.state_dict[key] for key in weights})
+
+
+@pytest.mark.parametrize(("compat", "rate"), [("none", 5e-5), ("public", 1e-4)])
+def test_a_resume_takes_the_rate_of_the_config_or_in_the_release_that_of_the_file(
+    compat, rate, noise_data, expert, tmp_path
+):
+    first = run("syncnet", noise_data, tmp_path / "first", expert, "max_steps=3")
+    folder = run("syncnet", noise_data, tmp_path / "second", expert, f"compat={compat}", "learning_rate=5e-5",
+                 f"checkpoint_path={first}/checkpoint_step000000003.pth")  # fmt: skip
+    optimizer = load_checkpoint(folder / "checkpoint_step000000006.pth").optimizer
+    assert optimizer["param_groups"][0]["lr"] == rate
+
+
+def test_a_cosine_schedule_falls_along_half_a_cosine(noise_data, expert, tmp_path):
+    folder = run("syncnet", noise_data, tmp_path, expert, "lr_schedule=cosine", "checkpoint_interval=1")
+    rates = [load_checkpoint(folder / f"checkpoint_step{n:09d}.pth").optimizer["param_groups"][0]["lr"]
+             for n in range(1, 7)]  # fmt: skip
+    # (1 + cos(pi n / 6)) / 2 for n = 0..5
+    assert rates == pytest.approx([1e-4, 0.9330127e-4, 0.75e-4, 0.5e-4, 0.25e-4, 0.0669873e-4])
+
+
+def test_a_public_checkpoint_of_an_old_torch_is_taken_up(noise_data, expert, tmp_path):
+    network = Wav2Lip(width=0.125)
+    state = {f"module.{key}": value for key, value in network.state_dict().items()}
+    torch.save({"state_dict": state, "optimizer": None, "global_step": 1000, "global_epoch": 9},
+               tmp_path / "wav2lip.pth", _use_new_zipfile_serialization=False)  # fmt: skip
+    folder = run("wav2lip", noise_data, tmp_path / "run", expert, f"checkpoint_path={tmp_path}/wav2lip.pth",
+                 "max_steps=1002")  # fmt: skip
+    assert load_checkpoint(folder / "checkpoint_step000001002.pth").global_epoch == 9 + 2 * 4 // 2
+
+
+@pytest.mark.parametrize("training_mode", [False, True])
+def test_the_frozen_expert_is_bit_for_bit_the_same_after_training_except_in_the_release(training_mode):
+    torch.manual_seed(0)
+    expert, generator, fabric = SyncNet(width=0.125), Wav2Lip(width=0.125), Fabric(accelerator="cpu", devices=1)
+    before = {key: value.clone() for key, value in expert.state_dict().items()}
+    wrapped, optimizer = fabric.setup(generator, torch.optim.Adam(generator.parameters()))
+    step = GeneratorStep(fabric, wrapped, optimizer, expert, sync_weight=0.5, sync_weight_on=0.5, sync_threshold=0,
+                         expert_training_mode=training_mode)  # fmt: skip
+    step.train(generator_batch(torch.float32))
+    step.validate([generator_batch(torch.float32)])
+    assert same(before, expert.state_dict()) != training_mode
+
+
+def test_while_its_weight_is_zero_the_expert_is_not_asked():
+    class Silent(torch.nn.Module):
+        def forward(self, *_):
+            raise AssertionError("asked")
+
+    fabric = Fabric(accelerator="cpu", devices=1)
+    generator = Wav2Lip(width=0.0625)
+    step = GeneratorStep(fabric, generator, torch.optim.Adam(generator.parameters()), Silent(), sync_weight=0.0,
+                         sync_weight_on=0.1, sync_threshold=0.75)  # fmt: skip
+    losses = step.train(generator_batch(torch.float32))
+    assert losses["loss"] == losses["l1"]
+    step.after_validation({"sync": 0.76})
+    assert step.sync_weight == 0
+    step.after_validation({"sync": 0.74})
+    assert step.sync_weight == 0.1
+
+
+def test_sync_loss_of_truth_and_input_are_those_of_the_frames_themselves():
+    fabric, expert = Fabric(accelerator="cpu", devices=1), SyncNet(width=0.125).eval()
+    batch = generator_batch(torch.float32)
+    step = GeneratorStep(fabric, Wav2Lip(width=0.0625), None, expert, sync_weight=0.0, sync_weight_on=0.1,
+                         sync_threshold=0.75)  # fmt: skip
+    scores = step.validate([batch])
+    with torch.no_grad():
+        audio, face = expert(batch.window_mel, batch.target[..., 48:, :].transpose(1, 2).reshape(4, 15, 48, 96))
+        references = tensor(100010, (4, 6, 5, 96, 96))[:, 3:, :, 48:].transpose(1, 2).reshape(4, 15, 48, 96)
+        _, other = expert(batch.window_mel, references)
+    by_hand = [-(audio * f).sum(1).clamp(max=1).log().mean().item() for f in (face, other)]
+    assert [scores["sync_of_truth"], scores["sync_of_input"]] == pytest.approx(by_hand, rel=1e-4)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_saves_before_leaving(number, noise_data, tmp_path):
+    command = [sys.executable, "-m", "train.syncnet", f"data_root={noise_data}", f"checkpoint_dir={tmp_path}",
+               "debug=tiny", "max_steps=1000000", "eval_interval=1000000", "checkpoint_interval=1000000"]  # fmt: skip
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("tensorboard/*")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(1)
+    os.kill(process.pid, number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    (path,) = tmp_path.glob("*.pth")
+    assert load_checkpoint(path).global_step > 0
+    assert path.name in errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize(("overrides", "sentence"), [
+    (["data_root=/nowhere"], "train.txt: no such file list"),
+    (["syncnet_checkpoint_path=/nowhere/x.pth"], "/nowhere/x.pth: no such checkpoint"),
+    (["checkpoint_path={expert}"], "does not fit Wav2Lip; it holds a SyncNet expert"),
+    (["lr_schedule=cosine", "max_steps=null"], "lr_schedule=cosine falls to 0 at max_steps"),
+    (["device=tpuu"], "device=tpuu"),
+])  # fmt: skip
+def test_bad_input_is_one_sentence(overrides, sentence, noise_data, expert, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=sentence.replace(".", r"\.")):
+        run("wav2lip", noise_data, tmp_path, expert, *(text.format(expert=expert) for text in overrides))
+
+
+@pytest.mark.parametrize(("arguments", "sentence"), [
+    ([], "error: checkpoint_dir is not given; add checkpoint_dir=... to the command"),
+    (["data_rot=x"], "error: config: Could not override 'data_rot'"),
+    (["data_root=/nowhere", "checkpoint_dir=x", "filelists=y"], "error: y/train.txt: no such file list"),
+])  # fmt: skip
+def test_bad_input_on_the_command_line_is_one_sentence_with_exit_code_2(arguments, sentence):
+    done = subprocess.run([sys.executable, "-m", "train.syncnet", *arguments], capture_output=True, text=True,
+                          cwd=Path(__file__).parents[2])  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.startswith(sentence)
+    assert len(done.stderr.strip().splitlines()) == 1
