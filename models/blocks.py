@@ -1,6 +1,7 @@
 """Convolution blocks shared by the networks.
 
-Published checkpoints fix the attribute name `conv_block` and the order inside it: 0 is the convolution, 1 its batch-norm.
+Published checkpoints fix the attribute name `conv_block` and the order inside it: 0 is the convolution, 1 its
+batch-norm.
 """
 
 from __future__ import annotations

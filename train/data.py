@@ -19,9 +19,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from train.losses import mouths
 from wav2lip.clips import Clip, read_filelist
-from wav2lip.crops import FACE_SIZE, generator_input, to_network
+from wav2lip.crops import FACE_SIZE, generator_input, mouths, to_network
 from wav2lip.errors import InputError
 from wav2lip.windows import WINDOW_COLUMNS, WINDOW_FRAMES, first_column, frame_columns
 

@@ -182,7 +182,7 @@ class Loop:
             yield type(batch)(*(part.to(self.fabric.device, non_blocking=True) for part in batch)).inputs()
 
     def _bar(self) -> tqdm:
-        return tqdm(total=self.schedule.max_steps, initial=self.progress.step, unit="step", smoothing=0.1,
+        return tqdm(total=self.schedule.max_steps, initial=self.progress.step, unit="step", smoothing=0.1, mininterval=1,
                     disable=not self.fabric.is_global_zero)  # fmt: skip
 
 

@@ -7,12 +7,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def mouths(faces: Tensor) -> Tensor:
-    """Lower halves of T frames as the expert takes them: (B, 3, T, H, W) -> (B, 3 * T, H / 2, W), in time order."""
-    lower = faces[..., faces.shape[-2] // 2 :, :]
-    return lower.transpose(1, 2).flatten(1, 2)
-
-
 def agreement(audio: Tensor, face: Tensor) -> Tensor:
     """Cosine of the expert's embeddings (B, D), as a probability in [0, 1], (B, 1), in float32 or wider.
 

@@ -17,7 +17,8 @@ from torch.optim import Optimizer
 
 from train.adversary import Adversary
 from train.data import GeneratorInputs, SyncNetInputs
-from train.losses import agreement, mouths, sync_loss
+from train.losses import agreement, sync_loss
+from wav2lip.crops import mouths
 from wav2lip.metrics import roc_auc
 
 

@@ -1,4 +1,4 @@
-"""Train the generator against a visual-quality critic: python -m train.wav2lip_gan data_root=DIR checkpoint_dir=DIR ..."""
+"""Train the generator against a critic: python -m train.wav2lip_gan data_root=DIR checkpoint_dir=DIR ..."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Checkpoints in the public release's format, read safely and written atomically.
 
-A file holds a dict with `state_dict`, `optimizer`, `global_step` and `global_epoch`; what only this project knows stands
-under one more key, `wav2lip`, so that other programs still read the file.
+A file holds a dict with `state_dict`, `optimizer`, `global_step` and `global_epoch`; what only this project knows
+stands under one more key, `wav2lip`, so that other programs still read the file.
 """
 
 from __future__ import annotations

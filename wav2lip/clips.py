@@ -116,7 +116,8 @@ def mel_of(path: str | PathLike[str]) -> np.ndarray:
     try:
         return melspectrogram(wav)
     except ValueError as error:
-        raise InputError(f"{path}: {len(wav) / SAMPLE_RATE:.3f} s of sound are too short to use; leave it out") from error
+        seconds = len(wav) / SAMPLE_RATE
+        raise InputError(f"{path}: {seconds:.3f} s of sound are too short to use; leave it out") from error
 
 
 class ClipWriter:

@@ -93,6 +93,12 @@ def generator_input(target: Tensor, reference: Tensor) -> Tensor:
     return torch.cat([mask_lower_half(target), reference], dim=-3)
 
 
+def mouths(faces: Tensor) -> Tensor:
+    """Lower halves of T frames as the expert takes them: (B, 3, T, H, W) -> (B, 3 * T, H / 2, W), in time order."""
+    lower = faces[..., faces.shape[-2] // 2 :, :]
+    return lower.transpose(1, 2).flatten(1, 2)
+
+
 def paste(frame: np.ndarray, face: np.ndarray, box: tuple[int, int, int, int]) -> None:
     """Put a face (h, w, 3) uint8 into a frame in place, resized to fill the box (left, top, right, bottom)."""
     left, top, right, bottom = box

@@ -21,7 +21,7 @@ USER_ERRORS = (InputError, DetectorError)
 
 def exit_with(sentence: object) -> None:
     """Print one sentence to standard error and leave with the exit code for bad input."""
-    print(f"error: {sentence}", file=sys.stderr)
+    sys.stderr.write(f"error: {sentence}\n")
     raise SystemExit(BAD_INPUT)
 
 
@@ -33,5 +33,5 @@ def run(main: Callable[[], int | None]) -> None:
     except USER_ERRORS as error:
         exit_with(error)
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+        sys.stderr.write("stopped\n")
         raise SystemExit(130) from None

@@ -11,8 +11,9 @@ from models import SyncNet, VisualQualityDiscriminator, Wav2Lip
 from tests.reference import golden, masked, tensor, weights
 from train.adversary import Adversary
 from train.data import GeneratorInputs, SyncNetInputs
-from train.losses import agreement, cross_entropy, mouths, sync_loss
+from train.losses import agreement, cross_entropy, sync_loss
 from train.steps import GeneratorStep, SyncNetStep, sync_scores
+from wav2lip.crops import mouths
 
 NETWORKS = {"syncnet": SyncNet, "generator": Wav2Lip, "quality_disc": VisualQualityDiscriminator}
 exact = partial(pytest.approx, rel=1e-5)
