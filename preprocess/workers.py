@@ -22,7 +22,7 @@ from face_detection import Detector
 from preprocess.cut import Job, process
 from preprocess.fates import FAILED, Outcome
 from preprocess.ingest import Source
-from wav2lip.errors import USER_ERRORS, InputError
+from wav2lip.errors import USER_ERRORS, InputError, log_to_terminal
 
 log = logging.getLogger(__name__)
 
@@ -128,7 +128,7 @@ def serve(line: Connection, number: int, job: Job, maker: DetectorMaker, threads
     """What a worker does: process the videos that come through the line, until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent ends its workers
     threading.Thread(target=_leave_with_parent, daemon=True).start()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    log_to_terminal()
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
     try:

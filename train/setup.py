@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,8 +21,7 @@ from wav2lip.errors import InputError
 def build_fabric(cfg: DictConfig) -> Fabric:
     """Devices, precision and processes; under torchrun every process comes through here."""
     accelerator = "auto" if cfg.device == "auto" else str(cfg.device)
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # its tips are not about this program
-    precision = best_precision(accelerator) if cfg.precision == "auto" else cfg.precision
+    precision: Any = best_precision(accelerator) if cfg.precision == "auto" else cfg.precision
     try:
         fabric = Fabric(accelerator=accelerator, devices=cfg.devices, num_nodes=cfg.num_nodes, precision=precision)
     except (RuntimeError, ValueError) as error:
@@ -44,7 +42,7 @@ def best_precision(accelerator: str) -> str:
 
 def cpu_computes_bf16() -> bool:
     """Whether this CPU has 16-bit dot products (AVX512-BF16 or AMX), with which bf16 is faster than float32."""
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # of torch 2.11 and newer
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # of torch 2.11 and newer
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
@@ -58,7 +56,7 @@ def trained(fabric: Fabric, network: nn.Module, cfg: DictConfig, prefix: str = "
 
 def frozen(fabric: Fabric, network: nn.Module) -> nn.Module:
     """A network that is only asked: no gradients of its own, not part of the sync between processes."""
-    return network.requires_grad_(False).to(fabric.device, memory_format=torch.channels_last)
+    return network.requires_grad_(False).to(fabric.device).to(memory_format=torch.channels_last)
 
 
 def read_windows(cfg: DictConfig, split: str, samples: Samples, windows_of: Any) -> Windows:

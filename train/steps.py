@@ -31,7 +31,8 @@ class SyncNetStep:
     def train(self, batch: SyncNetInputs) -> dict[str, Tensor]:
         """One optimizer step; returns the loss."""
         self.expert.train()
-        loss = sync_loss(*self.expert(batch.mel, batch.faces), batch.label)
+        audio, face = self.expert(batch.mel, batch.faces)
+        loss = sync_loss(audio, face, batch.label)
         self.optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(loss)
         self.optimizer.step()
@@ -45,9 +46,13 @@ class SyncNetStep:
         for batch in batches:
             scores.append(agreement(*self.expert(batch.mel, batch.faces)))
             labels.append(batch.label)
-        score = self.fabric.all_gather(torch.cat(scores)).flatten().double().cpu()
-        right = self.fabric.all_gather(torch.cat(labels)).flatten().cpu() > 0.5
+        score = self._of_all_processes(scores).double()
+        right = self._of_all_processes(labels) > 0.5
         return {"loss": F.binary_cross_entropy(score, right.double()).item(), **sync_scores(score, right)}
+
+    def _of_all_processes(self, parts: list[Tensor]) -> Tensor:
+        gathered: Any = self.fabric.all_gather(torch.cat(parts))
+        return gathered.flatten().cpu()
 
     def state(self) -> dict[str, Any]:
         """What a resume needs besides weights and optimizer."""
@@ -155,7 +160,8 @@ class GeneratorStep:
             for name, loss in losses.items():
                 sums[name] += loss.float()
             count += 1
-        return {name: self.fabric.all_reduce(total / count).item() for name, total in sums.items()}
+        means: Any = self.fabric.all_reduce({name: total / count for name, total in sums.items()})
+        return {name: mean.item() for name, mean in means.items()}
 
     def after_validation(self, scores: dict[str, float]) -> None:
         """Switch the sync loss on once the lips have begun to follow."""

@@ -15,6 +15,7 @@ class InputError(Exception):
     """One sentence that names the thing, says what is wrong with it and what to do."""
 
 
+OURS = ("__main__", "configs", "face_detection", "preprocess", "train", "wav2lip")  # whose news a user wants to read
 # What entry points turn into a sentence; everything else is a fault of ours and keeps its traceback.
 USER_ERRORS = (InputError, DetectorError)
 
@@ -25,9 +26,16 @@ def exit_with(sentence: object) -> None:
     raise SystemExit(BAD_INPUT)
 
 
+def log_to_terminal() -> None:
+    """Print this project's news, and the warnings of others, one line each."""
+    logging.basicConfig(format="%(message)s")
+    for name in OURS:
+        logging.getLogger(name).setLevel(logging.INFO)
+
+
 def run(main: Callable[[], int | None]) -> None:
     """Run an entry point: exit code 0, or its own, or 2 and a sentence, or 130 after Ctrl-C."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    log_to_terminal()
     try:
         raise SystemExit(main() or 0)
     except USER_ERRORS as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,6 +15,11 @@ import numpy as np
 from wav2lip.crops import resize
 from wav2lip.errors import InputError
 from wav2lip.media import is_picture, probe, read_frames, read_picture
+
+log = logging.getLogger(__name__)
+
+SLOWEST, FASTEST = 0.1, 240.0  # frames a second of a result made of a still
+MISSING = 0.5  # seconds by which a video may be shorter than its file states before it is said
 
 
 @dataclass(frozen=True)
@@ -31,7 +37,13 @@ class Framing:
     def apply(self, frame: np.ndarray) -> np.ndarray:
         """The framed part of a frame (H, W, 3)."""
         if self.resize_factor > 1:
-            frame = resize(frame, frame.shape[1] // self.resize_factor, frame.shape[0] // self.resize_factor)
+            height, width = (size // self.resize_factor for size in frame.shape[:2])
+            if not min(height, width):
+                raise InputError(
+                    f"--resize_factor {self.resize_factor} leaves nothing of a frame of "
+                    f"{frame.shape[1]} x {frame.shape[0]} pixels; give a smaller one"
+                )
+            frame = resize(frame, width, height)
         if self.rotate:
             frame = np.rot90(frame, -1)
         top, bottom, left, right = self.crop
@@ -41,7 +53,7 @@ class Framing:
         if min(top, left) < 0 or not cropped.size:
             raise InputError(
                 f"--crop {' '.join(map(str, self.crop))} (top bottom left right) leaves nothing of a frame of "
-                f"{frame.shape[1]} x {frame.shape[0]} pixels"
+                f"{frame.shape[1]} x {frame.shape[0]} pixels; give rows and columns inside it"
             )
         return np.ascontiguousarray(cropped)
 
@@ -63,32 +75,43 @@ class FaceSource:
         self._public = compat == "public"
         self._picture: np.ndarray | None = None
         self._framing = framing
+        self._told: set[str] = set()
         if self.path.is_file() and is_picture(path):
             picture = read_picture(path)
             self._picture = picture if self._public else framing.apply(picture)
-            if still_fps <= 0:
-                raise InputError(f"--fps is {still_fps}; give frames a second, above 0")
+            if not SLOWEST <= still_fps <= FASTEST:  # so that NaN is refused too
+                raise InputError(f"--fps is {still_fps}; give frames a second between {SLOWEST} and {FASTEST}")
             self.fps = Fraction(still_fps).limit_denominator(1001)
         else:
-            video = probe(path).require_video()
+            media = probe(path)
+            video, self._seconds = media.require_video(), media.seconds
             self.fps = video.mean_fps if self._public else video.fps
         self.static = static or self._picture is not None
 
     def frames(self) -> Iterator[np.ndarray]:
         """Every frame once, (H, W, 3) uint8 RGB; of a still or a static source, one.
 
+        What is wrong with the file is logged the first time.
         Raises: InputError if there is none.
         """
         if self._picture is not None:
             yield self._picture
             return
-        frames = read_frames(self.path, None if self._public else self.fps)
+        frames = read_frames(self.path, None if self._public else self.fps, self._tell)
         count = 0
         for frame in itertools.islice(frames, 1 if self.static else None):
             yield self._framing.apply(frame)
             count += 1
         if not count:
             raise InputError(f"{self.path}: no frame of its video can be decoded; re-encode it")
+        seconds = count / float(self.fps)
+        if not self.static and seconds < self._seconds - MISSING:
+            self._tell(f"{self.path}: its pictures last {seconds:.1f} s of the {self._seconds:.1f} s that it states")
+
+    def _tell(self, sentence: str) -> None:
+        if sentence not in self._told:
+            self._told.add(sentence)
+            log.warning(sentence)
 
     def forever(self) -> Iterator[tuple[int, np.ndarray]]:
         """(index, frame) without end: after the last frame the first again."""

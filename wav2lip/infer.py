@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import sys
 from pathlib import Path
 
 from tqdm import tqdm
@@ -15,6 +16,8 @@ from wav2lip.lipsync import LipSync, Options, Result
 
 log = logging.getLogger(__name__)
 
+FILE_FLAGS = ("--checkpoint_path", "--face", "--audio", "--outfile", "--s3fd_weights")
+
 
 def truth(text: str) -> bool:
     """True or False from what a person types after a flag."""
@@ -22,6 +25,17 @@ def truth(text: str) -> bool:
     if text.lower() not in words:
         raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
     return words[text.lower()]
+
+
+def with_dashed_names(words: list[str]) -> list[str]:
+    """A command line whose file names may begin with a dash, which argparse would take for a flag's."""
+    joined: list[str] = []
+    for word in words:
+        if joined and joined[-1] in FILE_FLAGS and word.startswith("-") and not word.startswith("--"):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -80,14 +94,16 @@ class Bars:
     """A progress bar for each stage, one after the other."""
 
     def __init__(self) -> None:
-        self._stage, self._bar = "", None
+        self._stage = ""
+        self._bar: tqdm | None = None
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         """Show that `done` of `total` frames of a stage are done."""
         if stage != self._stage:
             self.close()
             self._stage, self._bar = stage, tqdm(total=total, desc=stage, unit="frame")
-        self._bar.update(done - self._bar.n)
+        if self._bar is not None:
+            self._bar.update(done - self._bar.n)
 
     def close(self) -> None:
         """Leave the last bar as it stands."""
@@ -97,7 +113,7 @@ class Bars:
 
 def report(result: Result) -> None:
     """Say what was made, and where it had no face."""
-    log.info("%s: %d frames at %.3g a second", result.outfile, result.frames, float(result.fps))
+    log.info("%s: %d frames at %.5g a second", result.outfile, result.frames, float(result.fps))
     if result.without_face:
         spans = ", ".join(f"{start:.2f}-{end:.2f} s" for start, end in result.without_face[:10])
         more = len(result.without_face) - 10
@@ -106,7 +122,7 @@ def report(result: Result) -> None:
 
 def infer(argv: list[str] | None = None) -> None:
     """Parse, build, run."""
-    args = build_parser().parse_args(argv)
+    args = build_parser().parse_args(with_dashed_names(sys.argv[1:] if argv is None else argv))
     options = options_of(args)
     lipsync = LipSync.from_checkpoint(args.checkpoint_path, args.device, args.detector, args.s3fd_weights, args.compat)
     bars = Bars()

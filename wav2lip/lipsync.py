@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from os import PathLike
@@ -14,20 +15,25 @@ import torch
 
 from face_detection import Detector, build_detector
 from models import Wav2Lip
-from wav2lip.audio import SAMPLE_RATE, WINDOW, load_wav, melspectrogram
+from wav2lip.audio import HOP, MEL_BANDS, SAMPLE_RATE, WINDOW, melspectrogram
 from wav2lip.checkpoints import load_network
 from wav2lip.crops import FACE_SIZE, Pads, cut, from_network, generator_input, paste, resize, to_network
 from wav2lip.devices import choose_device
 from wav2lip.errors import InputError
 from wav2lip.face_boxes import Box, boxes_to_paint, boxes_to_paint_public, detect_faces, no_face_in
-from wav2lip.face_source import NO_FRAMING, FaceSource, Framing
+from wav2lip.face_source import MISSING, NO_FRAMING, FaceSource, Framing
+from wav2lip.media import probe, read_audio
 from wav2lip.video_writer import VideoWriter
 from wav2lip.windows import WINDOW_COLUMNS, InferenceWindows
+
+log = logging.getLogger(__name__)
 
 PathType = str | PathLike[str]
 OnProgress = Callable[[str, int, int], object]  # stage, frames done, frames in all
 
 CPU_BATCH = 8  # frames; a larger batch leaves the caches and is slower on a CPU
+MEL_PIECE = 512  # columns of mel made at a time: 6.4 s
+MEL_MARGIN = 3  # columns at the end of a piece that are made again with what follows: half a window and pre-emphasis
 DEFAULT_PADS = Pads()
 
 
@@ -45,6 +51,11 @@ class Options:
     face_det_batch_size: int = 16  # frames
     wav2lip_batch_size: int = 128  # frames; cut down on a CPU
     compat: str = "none"  # "public": the release's windows, boxes and frame rates
+
+    def __post_init__(self) -> None:
+        for flag in ("face_det_batch_size", "wav2lip_batch_size"):
+            if getattr(self, flag) < 1:
+                raise InputError(f"--{flag} is {getattr(self, flag)}; give a whole number from 1 up")
 
 
 DEFAULTS = Options()
@@ -98,6 +109,9 @@ class LipSync:
         progress: called with a stage, frames done and frames in all.
         Raises: InputError naming the file that cannot be used; then there is no outfile.
         """
+        for given in (face, audio):
+            if _same_file(given, outfile):
+                raise InputError(f"{outfile}: would replace the file it is made from; give another --outfile")
         source = FaceSource(
             face, still_fps=options.fps, static=options.static, framing=options.framing, compat=options.compat
         )
@@ -136,6 +150,8 @@ class LipSync:
             return boxes_to_paint_public(faces, options.pads, size, options.smooth)
         boxes = boxes_to_paint(faces, options.pads, size, options.smooth)
         if all(box is None for box in boxes):
+            if any(faces):
+                raise InputError(f"--pads leave nothing of the face boxes of {source.path}; give larger ones")
             raise InputError(f"{source.path}: no face found in any of its {len(boxes)} frames; give a --box or another")
         if options.strict and None in boxes:
             raise InputError(no_face_in(boxes.index(None)))
@@ -178,17 +194,56 @@ def sound_windows(audio: PathType, fps: Fraction, compat: str = "none") -> Infer
 
     Raises: InputError if the file has no sound, holds values that are not numbers, or is too short for compat="public".
     """
-    wav = load_wav(audio)
-    if not len(wav):
+    samples, columns = 0, np.zeros((0, MEL_BANDS), np.float32)
+
+    def sound() -> Iterator[np.ndarray]:
+        nonlocal samples
+        for block in read_audio(audio, SAMPLE_RATE):
+            if not np.isfinite(block).all():
+                raise InputError(f"{audio}: holds values that are not numbers; export the sound again as 16-bit PCM")
+            samples += len(block)
+            yield block
+
+    stated = probe(audio).seconds
+    for piece in mel_pieces(sound()):
+        before = len(columns)
+        columns.resize((before + piece.shape[1], MEL_BANDS), refcheck=False)  # in place: two hours are 184 MB
+        columns[before:] = piece.T
+    seconds = samples / SAMPLE_RATE
+    if not samples:
         raise InputError(f"{audio}: its audio track is empty; give a file with sound")
-    if not np.isfinite(wav).all():
-        raise InputError(f"{audio}: holds values that are not numbers; export the sound again as 16-bit PCM")
-    mel = melspectrogram(np.pad(wav, (0, max(0, WINDOW - len(wav)))))
+    if seconds < stated - MISSING:
+        log.warning(f"{audio}: its sound lasts {seconds:.1f} s of the {stated:.1f} s that it states")
     if compat == "public":
-        if mel.shape[1] < WINDOW_COLUMNS:
-            raise InputError(f"{audio}: {len(wav) / SAMPLE_RATE:.2f} s of sound are too short; give at least 0.2 s")
-        return InferenceWindows.public(mel, float(fps))
-    return InferenceWindows.covering(mel, len(wav), float(fps))
+        if len(columns) < WINDOW_COLUMNS:
+            raise InputError(f"{audio}: {seconds:.2f} s of sound are too short; give at least 0.2 s")
+        return InferenceWindows.public(columns.T, float(fps))
+    return InferenceWindows.covering(columns.T, samples, float(fps))
+
+
+def mel_pieces(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """The mel spectrogram of a sound that comes in blocks, piece after piece: (80, t) float32.
+
+    blocks: (n,) float32 at 16 kHz. Sound shorter than one mel window ends in silence.
+    """
+    held, length, given = [np.zeros(0, np.float32)], 0, 0  # given: columns at the front of `held` that were yielded
+    for block in blocks:
+        held.append(block)
+        length += len(block)
+        if length >= (MEL_PIECE + 2 * MEL_MARGIN) * HOP:
+            wav = np.concatenate(held)
+            end = length // HOP - MEL_MARGIN
+            yield melspectrogram(wav)[:, given:end]
+            rest = wav[(end - MEL_MARGIN) * HOP :].copy()
+            held, length, given = [rest], len(rest), MEL_MARGIN
+    yield melspectrogram(np.pad(np.concatenate(held), (0, max(0, WINDOW - length))))[:, given:]
+
+
+def _same_file(given: PathType, outfile: PathType) -> bool:
+    try:
+        return Path(given).samefile(outfile)
+    except OSError:  # one of them does not exist
+        return False
 
 
 def _fixed_box(box: tuple[int, int, int, int], frames: Iterator[np.ndarray]) -> list[Box | None]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import av
 import numpy as np
 import soxr
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from wav2lip.errors import InputError
 
@@ -23,6 +23,10 @@ OnProblem = Callable[[str], object]
 
 UNTIMED = {"avi", "h264", "hevc", "m4v", "mjpeg"}  # formats that hold frames in a row, with no time of their own
 FASTEST = 60  # frames a second; a nominal rate above this is a timebase, not a camera's
+ANIMATIONS = {"GIF", "PNG", "WEBP", "AVIF"}  # picture formats whose further pictures are frames; of others, copies
+GAP = 0.04  # seconds, one frame: sound that is missing for longer is replaced by silence
+LONGEST_GAP = 3600.0  # seconds; a timestamp further ahead is damaged
+LONGEST_OVERLAP = 1.0  # seconds; sound whose time is further back begins anew and follows on
 
 
 @dataclass(frozen=True)
@@ -57,13 +61,13 @@ class Media:
     def require_video(self) -> VideoStream:
         """The video stream; InputError if there is none."""
         if self.video is None:
-            raise InputError(f"{self.path}: has no video track; give a video or a picture")
+            raise InputError(f"{self.path}: has no video track that can be decoded; give a video or a picture")
         return self.video
 
     def require_audio(self) -> AudioStream:
         """The audio stream; InputError if there is none."""
         if self.audio is None:
-            raise InputError(f"{self.path}: has no audio track; give a file with sound")
+            raise InputError(f"{self.path}: has no audio track that can be decoded; give a file with sound")
         return self.audio
 
 
@@ -73,12 +77,28 @@ def probe(path: PathType) -> Media:
     Raises: InputError if there is no such file, or it is empty, a folder, or not audio or video.
     """
     with _open(path) as container:
+        pictures, sound = _pictures(container), _sound(container)
         return Media(
             path=Path(path),
             seconds=max(0.0, (container.duration or 0) / av.time_base),
-            video=_video_stream(container.streams.video[0]) if container.streams.video else None,
-            audio=_audio_stream(container.streams.audio[0]) if container.streams.audio else None,
+            video=None if pictures is None else _video_stream(pictures),
+            audio=None if sound is None else _audio_stream(sound),
         )
+
+
+def _pictures(container: av.container.InputContainer) -> av.VideoStream | None:
+    """The first video that can be decoded; the cover of a song is none."""
+    for stream in container.streams.video:
+        cover = stream.disposition & av.stream.Disposition.attached_pic
+        if stream.codec_context is not None and stream.width and not cover:
+            return stream
+    return None
+
+
+def _sound(container: av.container.InputContainer) -> av.AudioStream | None:
+    """The first sound, if it can be decoded: the one that FFmpeg would put into a result."""
+    stream = next(iter(container.streams.audio), None)
+    return stream if stream is not None and stream.codec_context is not None and stream.rate else None
 
 
 def _video_stream(stream: av.VideoStream) -> VideoStream:
@@ -99,22 +119,23 @@ def _audio_stream(stream: av.AudioStream) -> AudioStream:
 
 def _open(path: PathType) -> av.container.InputContainer:
     path = Path(path)
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder; give a file")
-    if not path.exists():
-        raise InputError(f"{path}: no such file; check the path")
     try:
+        if path.is_dir():
+            raise InputError(f"{path}: is a folder; give a file")
         if path.stat().st_size == 0:
             raise InputError(f"{path}: is empty; copy or download it again")
         # Absolute, so that no file name can be read as a protocol.
         container = av.open(str(path.resolve()), metadata_errors="ignore")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InputError(f"{path}: no such file; check the path") from error
     except PermissionError as error:
         raise InputError(f"{path}: may not be read; change its permissions") from error
-    except (av.FFmpegError, ValueError) as error:
-        raise InputError(f"{path}: is not audio or video, or is damaged ({_reason(error)}); play it to check") from error
-    if not (container.streams.video or container.streams.audio):
+    except (OSError, av.FFmpegError, ValueError) as error:
+        why = _reason(error)
+        raise InputError(f"{path}: is not audio or video, or is damaged ({why}); play it to check") from error
+    if _pictures(container) is None and _sound(container) is None:
         container.close()
-        raise InputError(f"{path}: is not audio or video: it has no such track; give a video or audio file")
+        raise InputError(f"{path}: is not audio or video: no track can be decoded; give a video, picture or audio file")
     return container
 
 
@@ -143,7 +164,8 @@ def _decode(path: PathType, on_problem: OnProblem) -> Iterator[tuple[float, floa
     """Yield (seconds since the first frame, seconds it lasts, picture)."""
     probe(path).require_video()
     with _open(path) as container:
-        stream = container.streams.video[0]
+        stream = _pictures(container)
+        assert stream is not None
         stream.thread_type = "AUTO"
         usual = 1 / float(stream.average_rate or stream.guessed_rate or 25)
         timed = container.format.name not in UNTIMED
@@ -207,13 +229,14 @@ def read_audio(
 
     rate: Hz to resample to.
     start: time in the container, in seconds, at which the first sample is to be; sound before it is dropped, and
-        silence is put in where the track begins later. None: the beginning of the container.
+        silence is put in where the track begins later or has a gap. None: the beginning of the container.
     Yields: (n,) float32 in [-1, 1], the mean over channels.
     Raises: InputError if the file cannot be opened or has no sound.
     """
     probe(path).require_audio()
     with _open(path) as container:
-        stream = container.streams.audio[0]
+        stream = _sound(container)
+        assert stream is not None
         begin = (container.start_time or 0) / av.time_base if start is None else start
         blocks = _from_time(_decoded(container, stream, on_problem), begin)
         source_rate = stream.rate
@@ -231,19 +254,30 @@ def read_audio(
 
 
 def _from_time(frames: Iterator, begin: float) -> Iterator[np.ndarray]:
-    """Mono blocks of decoded audio frames, cut or padded in front so that the first sample is at `begin`."""
-    to_drop: int | None = None
+    """Mono blocks of decoded audio frames, so that the first sample is at `begin` and each at the time of its frame."""
+    due, begun = 0, False  # the sample, counted from begin, that comes next; whether one was given
     for frame in frames:
-        mono = _mono(frame)
-        if to_drop is None:
-            to_drop = round((begin - (frame.time or 0.0)) * frame.sample_rate)
-            if to_drop < 0:
-                yield np.zeros(-to_drop, np.float32)
-                to_drop = 0
-        dropped = min(to_drop, len(mono))
-        to_drop -= dropped
-        if dropped < len(mono):
-            yield mono[dropped:]
+        mono, rate = _mono(frame), frame.sample_rate
+        jump = 0 if frame.time is None else round((frame.time - begin) * rate) - due  # samples
+        if not _is_a_jump(jump / rate, begun):
+            jump = 0
+        yield from _silence(jump, rate)
+        kept = mono[max(0, -jump) :]
+        if len(kept):
+            begun = True
+            yield kept
+        due += max(0, jump) + len(kept)
+
+
+def _is_a_jump(seconds: float, begun: bool) -> bool:
+    """Whether sound is moved to the time of its frame: always at the beginning, then if it is off by more than noise."""
+    if not begun:
+        return seconds <= LONGEST_GAP
+    return -LONGEST_OVERLAP <= seconds < -GAP or GAP < seconds <= LONGEST_GAP
+
+
+def _silence(samples: int, block: int) -> Iterator[np.ndarray]:
+    return (np.zeros(min(block, samples - start), np.float32) for start in range(0, samples, block))
 
 
 def _mono(frame: av.AudioFrame) -> np.ndarray:
@@ -254,14 +288,16 @@ def _mono(frame: av.AudioFrame) -> np.ndarray:
     if samples.dtype == np.uint8:
         samples = (samples.astype(np.float32) - 128) / 128
     elif samples.dtype.kind == "i":
-        samples = samples.astype(np.float32) / -float(np.iinfo(samples.dtype).min)
+        samples = samples.astype(np.float32) / 2.0 ** (8 * samples.dtype.itemsize - 1)
     return np.ascontiguousarray(samples.mean(axis=0, dtype=np.float32))
 
 
 def first_frame_time(path: PathType) -> float:
     """Time in the container, in seconds, of the first frame of the video: where its sound has to begin too."""
+    probe(path).require_video()
     with _open(path) as container:
-        stream = container.streams.video[0]
+        stream = _pictures(container)
+        assert stream is not None
         for frame in _decoded(container, stream, log.warning):
             return frame.time or 0.0
     raise InputError(f"{path}: no frame of its video can be decoded; re-encode it or leave it out")
@@ -271,8 +307,12 @@ def is_picture(path: PathType) -> bool:
     """Whether a file is a still picture, by its content; an animation counts as a video."""
     try:
         with Image.open(path) as picture:
-            return getattr(picture, "n_frames", 1) == 1
-    except (UnidentifiedImageError, OSError):
+            if picture.format == "MPEG":
+                return False  # Pillow knows its name only
+            return picture.format not in ANIMATIONS or getattr(picture, "n_frames", 1) == 1
+    except Image.DecompressionBombError:
+        return True  # read_picture says that it is too large
+    except (OSError, SyntaxError, ValueError):
         return False
 
 
@@ -291,5 +331,5 @@ def read_picture(path: PathType) -> np.ndarray:
                 white = Image.new("RGBA", picture.size, "white")
                 picture = Image.alpha_composite(white, picture.convert("RGBA"))
             return np.asarray(picture.convert("RGB"))
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f"{path}: is not a whole picture ({error}); save it again as PNG or JPEG") from error

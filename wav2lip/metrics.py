@@ -8,8 +8,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy.stats import rankdata
-from torch import nn
 
+from models import SyncNet
 from wav2lip.clips import Clip
 from wav2lip.crops import FACE_SIZE, mouths, to_network
 from wav2lip.windows import WINDOW_COLUMNS, WINDOW_FRAMES, first_column
@@ -32,7 +32,7 @@ def roc_auc(score: np.ndarray, positive: np.ndarray) -> float:
 
 
 @torch.inference_mode()
-def agreement_by_shift(expert: nn.Module, clip: Clip, shifts: Sequence[int]) -> np.ndarray:
+def agreement_by_shift(expert: SyncNet, clip: Clip, shifts: Sequence[int]) -> np.ndarray:
     """How well a clip's sound and lips agree when the sound is moved against the pictures.
 
     expert: a SyncNet in eval mode. shifts: frames that the sound heard lies after the lips seen; 0 is as recorded.
@@ -55,13 +55,13 @@ def agreement_by_shift(expert: nn.Module, clip: Clip, shifts: Sequence[int]) -> 
     return torch.stack(columns, dim=1).clamp(0, 1).float().numpy()
 
 
-def _embed_faces(expert: nn.Module, clip: Clip, firsts: Sequence[int]) -> torch.Tensor:
+def _embed_faces(expert: SyncNet, clip: Clip, firsts: Sequence[int]) -> torch.Tensor:
     windows = [np.stack([clip.read(f + j, FACE_SIZE) for j in range(WINDOW_FRAMES)]) for f in firsts]
     faces = to_network(torch.from_numpy(np.stack(windows)))  # (B, 5, 3, 96, 96)
     return expert.face_encoder(mouths(faces.transpose(1, 2))).flatten(1)
 
 
-def _embed_sound(expert: nn.Module, mel: np.ndarray, frames: Sequence[int]) -> torch.Tensor:
+def _embed_sound(expert: SyncNet, mel: np.ndarray, frames: Sequence[int]) -> torch.Tensor:
     # Where windows have gaps between them, some of these sounds reach over an end; they are asked for by no window.
     padded = np.pad(mel, ((0, 0), (WINDOW_COLUMNS, WINDOW_COLUMNS)), mode="edge")
     starts = [first_column(f) + WINDOW_COLUMNS for f in frames]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -10,12 +12,16 @@ from fractions import Fraction
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
+from typing import IO
 
 import ffmpeg
 import imageio_ffmpeg
 import numpy as np
 
 from wav2lip.errors import InputError
+
+
+CONTAINERS = (".mp4", ".mov", ".m4v", ".mkv", ".avi", ".ts", ".flv", ".3gp")  # take H.264 with AAC, in one file
 
 
 def ffmpeg_binary() -> str:
@@ -32,20 +38,26 @@ class VideoWriter:
 
     def __init__(self, path: str | PathLike[str], fps: Fraction | float, audio: str | PathLike[str] | None = None,
                  crf: int = 18):  # fmt: skip
-        """path: result; its suffix chooses the container. fps: frames a second. audio: any file with sound.
+        """path: result; its suffix chooses the container, one of CONTAINERS. fps: frames a second. audio: any file with sound.
         crf: x264's constant quality, 0 (lossless) to 51; 18 is hard to tell from the source.
+        Raises: InputError if the path's suffix is none of a video.
         """
         self.path = Path(path)
+        if self.path.suffix.lower() not in CONTAINERS:
+            raise InputError(f"{path}: its name says no kind of video; let it end in {', '.join(CONTAINERS)}")
         self.fps = Fraction(fps).limit_denominator(1_000_000)
         self.audio = audio
         self.crf = crf
         self._process: subprocess.Popen[bytes] | None = None
-        self._messages = tempfile.TemporaryFile()
+        self._messages: IO[bytes] | None = None
         self._partial = self.path.with_name(f".{self.path.stem}.{os.getpid()}.partial{self.path.suffix}")
 
     def __enter__(self) -> VideoWriter:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            if self.path.is_dir():
+                raise InputError(f"{self.path}: is a folder; give the result a name in it")
+            self._messages = tempfile.TemporaryFile()
             self._partial.touch()
         except OSError as error:
             raise InputError(f"{self.path}: cannot be written ({error.strerror}); choose another place") from error
@@ -73,29 +85,34 @@ class VideoWriter:
             options["movflags"] = "+faststart"
         if self.audio is not None:
             # Absolute, so that no file name can be read as an option or a protocol.
-            streams.append(ffmpeg.input(str(Path(self.audio).resolve())).audio)
+            streams.append(ffmpeg.input(str(Path(self.audio).resolve()))["a:0"])
             options |= {"acodec": "aac", "audio_bitrate": "192k"}
-        command = ffmpeg.output(*streams, str(self._partial.resolve()), **options).overwrite_output()
-        return subprocess.Popen(
-            command.compile(cmd=ffmpeg_binary()), stdin=subprocess.PIPE, stdout=self._messages, stderr=self._messages
-        )
+        binary = ffmpeg_binary()
+        output = ffmpeg.output(*streams, str(self._partial.resolve()), **options).overwrite_output()
+        try:
+            return subprocess.Popen(
+                output.compile(cmd=binary), stdin=subprocess.PIPE, stdout=self._messages, stderr=self._messages
+            )
+        except OSError as error:
+            raise InputError(f"{binary}: does not run ({error.strerror}); install FFmpeg anew") from error
 
     def _failure(self) -> InputError:
         assert self._process is not None
+        assert self._messages is not None
         self._process.wait()
         self._messages.seek(0)
         lines = self._messages.read().decode(errors="replace").strip().splitlines()
-        why = lines[-1] if lines else f"FFmpeg ended with code {self._process.returncode}"
-        return InputError(f"{self.path}: could not be written ({why}); check the disk and the file name's ending")
+        # The first line is the cause and the last the outcome, each behind FFmpeg's own [part @ address].
+        said = dict.fromkeys(re.sub(r"^(\[[^]]*\] *)+", "", line).strip(" .") for line in lines[:1] + lines[-1:])
+        why = "; ".join(said) or f"FFmpeg ended with code {self._process.returncode}"
+        return InputError(f"{self.path}: could not be written ({why}); check the disk and the audio file")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
             if kind is not None:
-                if self._process is not None:
-                    self._process.kill()
-                    self._process.wait()
+                self._abandon()
                 return
             if self._process is None:
                 raise InputError(f"{self.path}: there was no frame to write; check the face file")
@@ -106,7 +123,19 @@ class VideoWriter:
                 raise self._failure() from broken
             if self._process.wait() != 0:
                 raise self._failure()
-            os.replace(self._partial, self.path)
+            try:
+                os.replace(self._partial, self.path)
+            except OSError as taken:
+                raise InputError(f"{self.path}: cannot be written ({taken.strerror}); choose another name") from taken
         finally:
-            self._messages.close()
+            if self._messages is not None:
+                self._messages.close()
             self._partial.unlink(missing_ok=True)
+
+    def _abandon(self) -> None:
+        if self._process is None or self._process.stdin is None:
+            return
+        self._process.kill()
+        self._process.wait()
+        with contextlib.suppress(OSError):  # what is left in the pipe's buffer has no reader
+            self._process.stdin.close()

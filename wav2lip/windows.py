@@ -68,7 +68,7 @@ class InferenceWindows:
         The first frame whose window would pass the end takes the last 16 columns and is the last frame.
         """
         per_frame = float(MEL_RATE) / fps  # computed once: the product below must round as the release's does
-        starts = []
+        starts: list[int] = []
         while int(len(starts) * per_frame) + WINDOW_COLUMNS <= mel.shape[1]:
             starts.append(int(len(starts) * per_frame))
         return cls(mel, np.array([*starts, mel.shape[1] - WINDOW_COLUMNS], np.int64))
