@@ -13,7 +13,7 @@ from torch import Tensor
 from models import SyncNet
 from train.adversary import Adversary
 from train.data import ClipWindows, GeneratorInputs, GeneratorSamples
-from train.loop import Loop, Trained
+from train.loop import Loop, Trained, unwrapped
 from train.monitor import generator_grid
 from train.setup import build_loop, frozen, read_windows, trained
 from train.steps import GeneratorStep
@@ -40,8 +40,9 @@ def build(cfg: DictConfig, fabric: Fabric, critic: Trained | None = None) -> Loo
 
     @torch.no_grad()
     def pictures(batch: GeneratorInputs) -> Tensor:
-        generator.network.eval()
-        return generator_grid(generator.network(batch.frame_mels, batch.faces), batch)
+        network = unwrapped(generator.network).eval()  # asked in one process alone, so past what joins them
+        with fabric.autocast():
+            return generator_grid(network(batch.frame_mels, batch.faces), batch)
 
     networks = [generator, critic] if critic else [generator]
     return build_loop(cfg, fabric, step, networks, windows("train"), windows("val"), pictures)

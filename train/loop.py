@@ -106,6 +106,7 @@ class Loop:
     monitor: Monitor
     batch_size: int  # per process
     progress: Progress = field(default_factory=Progress)
+    _saved_step: int | None = None
 
     def run(self) -> int:
         """Train to the end or to a signal; returns the exit code, 0 or 128 plus the signal's number."""
@@ -134,7 +135,7 @@ class Loop:
                     self.validate()
                 if self.schedule.due(self.schedule.checkpoint_interval, self.progress.step):
                     self.save()
-            if not self._path(self.trained[0]).exists():
+            if self._saved_step != self.progress.step:
                 self.save()
         if interrupt.signal:
             log.info("stopped by %s; saved, go on with checkpoint_path=%s", signal.Signals(interrupt.signal).name,
@@ -171,6 +172,7 @@ class Loop:
                         extras=extras,
                     ),
                 )
+        self._saved_step = self.progress.step
         self.fabric.barrier()
 
     def _path(self, trained: Trained) -> Path:
@@ -182,8 +184,14 @@ class Loop:
             yield type(batch)(*(part.to(self.fabric.device, non_blocking=True) for part in batch)).inputs()
 
     def _bar(self) -> tqdm:
-        return tqdm(total=self.schedule.max_steps, initial=self.progress.step, unit="step", smoothing=0.1, mininterval=1,
-                    disable=not self.fabric.is_global_zero)  # fmt: skip
+        return tqdm(
+            total=self.schedule.max_steps,
+            initial=self.progress.step,
+            unit="step",
+            smoothing=0.1,
+            mininterval=1,
+            disable=not self.fabric.is_global_zero,
+        )
 
 
 def unwrapped(network: nn.Module) -> nn.Module:

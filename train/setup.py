@@ -101,7 +101,8 @@ def build_loop(cfg: DictConfig, fabric: Fabric, step: Step, networks: list[Train
     def val_batches(step_number: int) -> Iterator[Any]:
         # Fixed windows make scores comparable; the release draws new ones each time.
         first = step_number * cfg.eval_windows if cfg.compat.random_validation else 0
-        numbers = range(first + fabric.global_rank, first + cfg.eval_windows, fabric.world_size)
+        shared = cfg.eval_windows // fabric.world_size * fabric.world_size  # as many for each process
+        numbers = range(first + fabric.global_rank, first + shared, fabric.world_size)
         return batches(loader(val, numbers, cfg.batch_size, 0, pin))
 
     loop = Loop(

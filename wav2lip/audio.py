@@ -49,14 +49,25 @@ def melspectrogram(wav: np.ndarray) -> np.ndarray:
     """
     if wav.ndim != 1 or len(wav) <= WINDOW // 2:
         raise ValueError(f"a mel spectrogram needs more than {WINDOW // 2} mono samples, got shape {wav.shape}")
-    emphasised = wav.astype(np.float64)
-    emphasised[1:] -= PRE_EMPHASIS * wav[:-1].astype(np.float64)
-    padded = np.pad(emphasised, WINDOW // 2, mode="reflect")
-    frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP]  # (T, 800), a view
-    mel = np.empty((MEL_BANDS, len(frames)), np.float32)
-    for start in range(0, len(frames), BLOCK):
-        mel[:, start : start + BLOCK] = _mel_columns(frames[start : start + BLOCK])
+    mel = np.empty((MEL_BANDS, 1 + len(wav) // HOP), np.float32)
+    for first in range(0, mel.shape[1], BLOCK):
+        frames = _frames(wav, first, min(first + BLOCK, mel.shape[1]))
+        mel[:, first : first + len(frames)] = _mel_columns(frames)
     return mel
+
+
+def _frames(wav: np.ndarray, first: int, end: int) -> np.ndarray:
+    """Pre-emphasised samples under the mel columns first..end-1: (end - first, 800) float64, a view."""
+    reach = WINDOW // 2
+    spare = min(first, 4)  # columns more than asked for, so that there is always enough to reflect
+    begin, stop = (first - spare) * HOP - reach, (end - 1) * HOP + reach  # samples; may lie outside
+    inside = wav[max(begin - 1, 0) : stop].astype(np.float64)
+    emphasised = inside.copy()
+    emphasised[1:] -= PRE_EMPHASIS * inside[:-1]
+    if begin > 0:
+        emphasised = emphasised[1:]  # was there only to emphasise the next one
+    padded = np.pad(emphasised, (max(0, -begin), max(0, stop - len(wav))), mode="reflect")
+    return np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP][spare:]
 
 
 def _mel_columns(frames: np.ndarray) -> np.ndarray:
