@@ -45,7 +45,7 @@ class Size:
     speech_seconds: float  # of the unseen sound
 
 
-FULL = Size(clips=12, seconds=12, expert_steps=360, generator_steps=320, speech_seconds=8)
+FULL = Size(clips=20, seconds=7, expert_steps=400, generator_steps=600, speech_seconds=8)
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def demo(out: Path, seed: int = 0, size: Size = FULL) -> int:
     log.info("4/5 training the generator")
     generator_file = train(
         "train.wav2lip", data, generator, size.generator_steps, seed, "batch_size=8", "eval_windows=64",
-        "syncnet_wt=0.05", f"syncnet_checkpoint_path={quoted(expert_file)}",
+        "syncnet_wt=0.03", f"syncnet_checkpoint_path={quoted(expert_file)}",
     )  # fmt: skip
     log.info("5/5 lip-syncing a speaker it never saw with words nobody said")
     face, speech = unseen(out, data, size, seed)

@@ -60,9 +60,7 @@ def write(
     draw_losses(out / "curves.png", logs)
     draw_shifts(out / "shift.png", shifts, curves)
     draw_strip(out / "strip.png", [out / "untouched.mp4", out / "result.mp4"])
-    rows = "".join(
-        f'<tr><td>{name}<td class="n">{value:.3f}<td>{MEANING[name]}' for name, value in scores.items()
-    )
+    rows = "".join(f'<tr><td>{name}<td class="n">{value:.3f}<td>{MEANING[name]}' for name, value in scores.items())
     page = out / "index.html"
     page.write_text(PAGE.substitute(rows=rows), encoding="utf-8")
     return page

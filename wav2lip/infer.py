@@ -42,7 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The flags of the public release, and a few more."""
     parser = argparse.ArgumentParser(
         prog="python -m wav2lip.infer",
-        description="Make a video of a face saying a sound, with a Wav2Lip generator of this project or the public one.",
+        description="Make a video of a face saying a sound, with a Wav2Lip generator of this or the public project.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument

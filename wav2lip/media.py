@@ -1,4 +1,4 @@
-"""Video, sound and pictures in, as streams with true timestamps; never a whole video in memory."""
+"""Video and sound in, as streams with true timestamps; never a whole video in memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from pathlib import Path
 import av
 import numpy as np
 import soxr
-from PIL import Image, ImageOps
 
 from wav2lip.errors import InputError
 
@@ -23,7 +22,6 @@ OnProblem = Callable[[str], object]
 
 UNTIMED = {"avi", "h264", "hevc", "m4v", "mjpeg"}  # formats that hold frames in a row, with no time of their own
 FASTEST = 60  # frames a second; a nominal rate above this is a timebase, not a camera's
-ANIMATIONS = {"GIF", "PNG", "WEBP", "AVIF"}  # picture formats whose further pictures are frames; of others, copies
 GAP = 0.04  # seconds, one frame: sound that is missing for longer is replaced by silence
 LONGEST_GAP = 3600.0  # seconds; a timestamp further ahead is damaged
 LONGEST_OVERLAP = 1.0  # seconds; sound whose time is further back begins anew and follows on
@@ -143,9 +141,9 @@ def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-def read_frames(path: PathType, fps: Fraction | float | None = None, on_problem: OnProblem = log.warning) -> Iterator[
-    np.ndarray
-]:
+def read_frames(
+    path: PathType, fps: Fraction | float | None = None, on_problem: OnProblem = log.warning
+) -> Iterator[np.ndarray]:
     """Decode a video, one frame in memory at a time, upright.
 
     fps: None for the frames as they are; a rate to resample to by timestamps: output n is the frame nearest in time
@@ -270,7 +268,7 @@ def _from_time(frames: Iterator, begin: float) -> Iterator[np.ndarray]:
 
 
 def _is_a_jump(seconds: float, begun: bool) -> bool:
-    """Whether sound is moved to the time of its frame: always at the beginning, then if it is off by more than noise."""
+    """Whether sound is moved to the time of its frame: always at the beginning, later if it is off by over a GAP."""
     if not begun:
         return seconds <= LONGEST_GAP
     return -LONGEST_OVERLAP <= seconds < -GAP or GAP < seconds <= LONGEST_GAP
@@ -298,38 +296,7 @@ def first_frame_time(path: PathType) -> float:
     with _open(path) as container:
         stream = _pictures(container)
         assert stream is not None
+        begin = float((stream.start_time or 0) * (stream.time_base or 0))
         for frame in _decoded(container, stream, log.warning):
-            return frame.time or 0.0
+            return frame.time or 0.0 if container.format.name not in UNTIMED else begin
     raise InputError(f"{path}: no frame of its video can be decoded; re-encode it or leave it out")
-
-
-def is_picture(path: PathType) -> bool:
-    """Whether a file is a still picture, by its content; an animation counts as a video."""
-    try:
-        with Image.open(path) as picture:
-            if picture.format == "MPEG":
-                return False  # Pillow knows its name only
-            return picture.format not in ANIMATIONS or getattr(picture, "n_frames", 1) == 1
-    except Image.DecompressionBombError:
-        return True  # read_picture says that it is too large
-    except (OSError, SyntaxError, ValueError):
-        return False
-
-
-def read_picture(path: PathType) -> np.ndarray:
-    """Read a still picture, upright, as (H, W, 3) uint8 RGB; what is transparent becomes white.
-
-    Raises: InputError if it is damaged or too large to be a picture of a face.
-    """
-    try:
-        with Image.open(path) as opened:
-            picture = ImageOps.exif_transpose(opened)
-            if picture.mode.startswith("I"):  # 16 bit grey
-                levels = np.asarray(picture, dtype=np.uint32) >> 8
-                return np.repeat(levels.clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
-            if picture.has_transparency_data:
-                white = Image.new("RGBA", picture.size, "white")
-                picture = Image.alpha_composite(white, picture.convert("RGBA"))
-            return np.asarray(picture.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path}: is not a whole picture ({error}); save it again as PNG or JPEG") from error

@@ -20,13 +20,21 @@ import numpy as np
 
 from wav2lip.errors import InputError
 
-
 CONTAINERS = (".mp4", ".mov", ".m4v", ".mkv", ".avi", ".ts", ".flv", ".3gp")  # take H.264 with AAC, in one file
 
 
 def ffmpeg_binary() -> str:
     """The FFmpeg on the PATH, or the one that comes with imageio-ffmpeg."""
     return shutil.which("ffmpeg") or imageio_ffmpeg.get_ffmpeg_exe()
+
+
+def _is_unicode(path: Path) -> bool:
+    """Whether a path can be put into FFmpeg's command line; file names may hold any bytes."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class VideoWriter:
@@ -38,13 +46,14 @@ class VideoWriter:
 
     def __init__(self, path: str | PathLike[str], fps: Fraction | float, audio: str | PathLike[str] | None = None,
                  crf: int = 18):  # fmt: skip
-        """path: result; its suffix chooses the container, one of CONTAINERS. fps: frames a second. audio: any file with sound.
+        """path: result; its suffix chooses the container, one of CONTAINERS. fps: frames a second.
+        audio: any file with sound.
         crf: x264's constant quality, 0 (lossless) to 51; 18 is hard to tell from the source.
         Raises: InputError if the path's suffix is none of a video.
         """
         self.path = Path(path)
         if self.path.suffix.lower() not in CONTAINERS:
-            raise InputError(f"{path}: its name says no kind of video; let it end in {', '.join(CONTAINERS)}")
+            raise InputError(f"{self.path}: its name says no kind of video; let it end in {', '.join(CONTAINERS)}")
         self.fps = Fraction(fps).limit_denominator(1_000_000)
         self.audio = audio
         self.crf = crf
@@ -53,6 +62,9 @@ class VideoWriter:
         self._partial = self.path.with_name(f".{self.path.stem}.{os.getpid()}.partial{self.path.suffix}")
 
     def __enter__(self) -> VideoWriter:
+        for name in (self.path, self.audio or ""):
+            if not _is_unicode(Path(name).resolve()):
+                raise InputError(f"{name}: the name or its folder's is no valid Unicode; rename it")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if self.path.is_dir():
@@ -77,16 +89,19 @@ class VideoWriter:
             raise self._failure() from error
 
     def _start(self, width: int, height: int) -> subprocess.Popen[bytes]:
-        streams = [
-            ffmpeg.input("pipe:", format="rawvideo", pix_fmt="rgb24", s=f"{width}x{height}", framerate=str(self.fps)).video
-        ]
+        size = f"{width}x{height}"
+        streams = [ffmpeg.input("pipe:", format="rawvideo", pix_fmt="rgb24", s=size, framerate=str(self.fps)).video]
         options = {"vcodec": "libx264", "crf": self.crf, "pix_fmt": "yuv420p", "loglevel": "error"}
         if self.path.suffix.lower() in {".mp4", ".mov", ".m4v"}:
             options["movflags"] = "+faststart"
         if self.audio is not None:
             # Absolute, so that no file name can be read as an option or a protocol.
             streams.append(ffmpeg.input(str(Path(self.audio).resolve()))["a:0"])
-            options |= {"acodec": "aac", "audio_bitrate": "192k"}
+            if self.path.suffix.lower() == ".avi":
+                # It holds no times: AAC's priming would put the sound 64 ms late, B-frames the pictures 40 ms.
+                options |= {"acodec": "pcm_s16le", "bf": 0}
+            else:
+                options |= {"acodec": "aac", "audio_bitrate": "192k"}
         binary = ffmpeg_binary()
         output = ffmpeg.output(*streams, str(self._partial.resolve()), **options).overwrite_output()
         try:

@@ -17,7 +17,7 @@ ONE_FOLDER = [f"talks/{n:05}" for n in range(10)]
 def test_no_speaker_is_in_two_splits_and_no_clip_is_lost(seed, val, test):
     dealt = split(SPEAKERS, val, test, seed)
     speakers = [{clip.split("/")[0] for clip in clips} for clips in dealt.values()]
-    assert not speakers[0] & speakers[1] and not speakers[0] & speakers[2] and not speakers[1] & speakers[2]  # noqa: PT018
+    assert not speakers[0] & speakers[1] and not speakers[0] & speakers[2] and not speakers[1] & speakers[2]
     assert sorted(chain(*dealt.values())) == sorted(SPEAKERS)
     assert dealt["train"]
     assert dealt["val"]

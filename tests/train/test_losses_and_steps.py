@@ -126,9 +126,7 @@ def test_sums_of_the_losses_are_weighted_as_in_the_release():
         )
         critic = Adversary(fabric_of("32-true"), load("quality_disc"), None)
         gan = step(sync_weight=0.03, adversary=critic, adversary_weight=0.07)
-        assert gan.losses(out5, batch)["loss"].item() == pytest.approx(
-            expected["total_gan_w003_d007"].item(), abs=1e-4
-        )
+        assert gan.losses(out5, batch)["loss"].item() == pytest.approx(expected["total_gan_w003_d007"].item(), abs=1e-4)
 
 
 @pytest.mark.usefixtures("float64")
@@ -148,9 +146,7 @@ def test_three_float64_steps_of_the_expert_are_the_golden_ones():
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize(
-    ("mode", "training"), [pytest.param("train", True, marks=pytest.mark.slow), ("eval", False)]
-)
+@pytest.mark.parametrize(("mode", "training"), [pytest.param("train", True, marks=pytest.mark.slow), ("eval", False)])
 def test_three_float64_steps_of_the_generator_are_the_golden_ones_in_either_mode_of_the_expert(mode, training):
     expected, fabric, batch = golden("train"), fabric_of("64-true"), generator_batch(torch.float64)
     generator, optimizer = trainable(fabric, "generator", (0.9, 0.999))
