@@ -267,6 +267,8 @@ def loader(windows: Windows, numbers: Sampler[int] | range, batch_size: int, wor
         sampler=numbers,  # type: ignore[arg-type]
         num_workers=workers,
         persistent_workers=workers > 0,
+        # A worker forked from a process whose libraries already run threads may wait for one of them for ever.
+        multiprocessing_context="spawn" if workers else None,
         worker_init_fn=_one_thread if workers else None,
         pin_memory=pin,
     )
