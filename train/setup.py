@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from wav2lip.errors import InputError
 def build_fabric(cfg: DictConfig) -> Fabric:
     """Devices, precision and processes; under torchrun every process comes through here."""
     accelerator = "auto" if cfg.device == "auto" else str(cfg.device)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # its tips are not about this program
     precision: Any = best_precision(accelerator) if cfg.precision == "auto" else cfg.precision
     try:
         fabric = Fabric(accelerator=accelerator, devices=cfg.devices, num_nodes=cfg.num_nodes, precision=precision)
@@ -135,7 +137,7 @@ def take_up(cfg: DictConfig, loop: Loop, path: str, network: Trained) -> None:
     """Load a checkpoint into one of the loop's networks, the way the config says."""
     resume(loop, path, network, reset_optimizer=cfg.reset_optimizer, stored_rates=cfg.compat.stored_rates)
     if not cfg.compat.sync_weight_kept:
-        loop.step.load_state({"sync_weight": cfg.get("syncnet_wt", 0.0)})
+        loop.step.load_state({"sync_on": False})
 
 
 def worker_count(configured: int | str) -> int:

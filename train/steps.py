@@ -107,8 +107,14 @@ class GeneratorStep:
         """
         self.fabric, self.generator, self.optimizer = fabric, generator, optimizer
         self.expert = expert.requires_grad_(False).train(expert_training_mode)
-        self.sync_weight, self.sync_weight_on, self.sync_threshold = sync_weight, sync_weight_on, sync_threshold
+        self.sync_weight_off, self.sync_weight_on, self.sync_threshold = sync_weight, sync_weight_on, sync_threshold
+        self.sync_on = False
         self.adversary, self.adversary_weight = adversary, adversary_weight
+
+    @property
+    def sync_weight(self) -> float:
+        """w_s as it is now."""
+        return max(self.sync_weight_off, self.sync_weight_on) if self.sync_on else self.sync_weight_off
 
     def train(self, batch: GeneratorInputs) -> dict[str, Tensor]:
         """One step of the generator, then one of the critic on the same frames; returns all losses."""
@@ -166,12 +172,12 @@ class GeneratorStep:
     def after_validation(self, scores: dict[str, float]) -> None:
         """Switch the sync loss on once the lips have begun to follow."""
         if scores["sync"] < self.sync_threshold:
-            self.sync_weight = max(self.sync_weight, self.sync_weight_on)
+            self.sync_on = True
 
     def state(self) -> dict[str, Any]:
         """What a resume needs besides weights and optimizer."""
-        return {"sync_weight": self.sync_weight}
+        return {"sync_on": self.sync_on}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take back what `state` gave."""
-        self.sync_weight = state.get("sync_weight", self.sync_weight)
+        self.sync_on = state.get("sync_on", self.sync_on)

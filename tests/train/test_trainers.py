@@ -84,12 +84,12 @@ def test_a_run_that_goes_on_from_a_checkpoint_ends_bit_for_bit_like_one_in_one_p
 def test_the_sync_loss_once_switched_on_stays_on_after_a_resume_except_in_the_release(noise_data, expert, tmp_path):
     on = run("wav2lip", noise_data, tmp_path / "on", expert, "sync_threshold=100", "max_steps=3")
     path = on / "checkpoint_step000000003.pth"
-    assert load_checkpoint(path).extras["step_state"]["sync_weight"] == 0.01
+    assert load_checkpoint(path).extras["step_state"]["sync_on"]
     again = ["sync_threshold=0", f"checkpoint_path={path}"]
-    for compat, weight in (("none", 0.01), ("public", 0.0)):
+    for compat, on in (("none", True), ("public", False)):
         folder = run("wav2lip", noise_data, tmp_path / compat, expert, f"compat={compat}", *again)
         last = load_checkpoint(folder / "checkpoint_step000000006.pth")
-        assert last.extras["step_state"]["sync_weight"] == weight
+        assert last.extras["step_state"]["sync_on"] == on
 
 
 def test_the_release_validates_and_saves_after_the_first_step_too(noise_data, expert, tmp_path):
