@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import chain
 
@@ -12,6 +12,7 @@ from face_detection import Detector, Face
 from face_detection.tracks import fill_gaps, follow, smooth
 from preprocess.settings import Settings
 from wav2lip.crops import whole_pixels
+from wav2lip.face_boxes import in_batches
 
 BATCH_BYTES = 256_000_000  # frames held at a time, however many a batch may have
 
@@ -49,22 +50,11 @@ def find_boxes(
         return None
     batch_size = min(batch_size, max(1, BATCH_BYTES // first.nbytes))
     detections: list[list[Face]] = []
-    for batch in _batches(chain([first], rest), batch_size):
+    for batch in in_batches(chain([first], rest), batch_size):
         detections.extend(detector.detect(batch))
         progress(len(detections))
     height, width = first.shape[:2]
     return _one_face(detections, settings, height, width)
-
-
-def _batches(frames: Iterator[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:
-    batch: list[np.ndarray] = []
-    for frame in frames:
-        batch.append(frame)
-        if len(batch) == size:
-            yield batch
-            batch.clear()  # now, or the frames of two batches would be held
-    if batch:
-        yield batch
 
 
 def _one_face(detections: list[list[Face]], settings: Settings, height: int, width: int) -> FaceBoxes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 from dataclasses import asdict
@@ -16,6 +17,8 @@ from preprocess.settings import Settings
 from wav2lip.errors import InputError
 
 JOURNAL = "journal.jsonl"
+
+log = logging.getLogger(__name__)
 
 
 class Journal:
@@ -53,6 +56,8 @@ class Journal:
             raise InputError(
                 f"{self.path.parent}: another run is writing there; wait for it or choose another out="
             ) from error
+        except OSError as error:
+            log.warning("%s: has no file locks (%s); see that no second run writes there", self.path.parent, error)
 
     def _drop_torn_line(self) -> None:
         """Cut off what a killed run had begun to write."""

@@ -10,12 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from wav2lip.audio import HOP, MEL_BANDS, SAMPLE_RATE, melspectrogram
+from wav2lip.audio import HOP, MEL_BANDS, SAMPLE_RATE, mel_pieces
 from wav2lip.clips import AUDIO, MEL, ClipWriter
 from wav2lip.media import read_audio
-
-COLUMNS = 9600  # of a mel made at a time: two minutes
-MARGIN = 3  # columns on either side, more than the reach of one, so that pieces meet without a seam
 
 
 @dataclass(frozen=True)
@@ -60,19 +57,16 @@ def _at_most(limit: int | None, blocks: Iterable[np.ndarray]) -> Iterator[np.nda
 def write_mel(folder: Path) -> None:
     """Write mel.npy for the audio.wav of a clip folder, with its modification time: so `Clip.mel` knows it is current.
 
-    The sound must be longer than half a mel window (0.025 s).
+    The sound must be as long as a mel window (0.05 s).
     """
     audio, kept = folder / AUDIO, folder / MEL
     with wave.open(str(audio)) as wav:
-        samples = wav.getnframes()
-        columns = 1 + samples // HOP
-        mel = np.lib.format.open_memmap(kept, "w+", np.float32, (MEL_BANDS, columns))
-        for first in range(0, columns, COLUMNS):
-            last = min(columns, first + COLUMNS)
-            begin, end = max(0, first - MARGIN), min(samples, (last + MARGIN) * HOP)  # a column, a sample
-            wav.setpos(begin * HOP)
-            piece = np.frombuffer(wav.readframes(end - begin * HOP), "<i2").astype(np.float32) / 32768
-            mel[:, first:last] = melspectrogram(piece)[:, first - begin : last - begin]
+        mel = np.lib.format.open_memmap(kept, "w+", np.float32, (MEL_BANDS, 1 + wav.getnframes() // HOP))
+        seconds = iter(lambda: wav.readframes(SAMPLE_RATE), b"")
+        column = 0
+        for piece in mel_pieces(np.frombuffer(second, "<i2").astype(np.float32) / 32768 for second in seconds):
+            mel[:, column : column + piece.shape[1]] = piece
+            column += piece.shape[1]
         mel.flush()
     stamp = audio.stat().st_mtime_ns
     os.utime(kept, ns=(stamp, stamp))

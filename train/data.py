@@ -7,8 +7,8 @@ comes from a generator seeded with (seed, n).
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Iterator, Sequence
+import signal
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from wav2lip.clips import Clip, read_filelist
 from wav2lip.crops import FACE_SIZE, generator_input, mouths, to_network
 from wav2lip.errors import InputError
-from wav2lip.windows import WINDOW_COLUMNS, WINDOW_FRAMES, first_column, frame_columns
+from wav2lip.windows import WINDOW_COLUMNS, WINDOW_FRAMES, first_column, frame_columns, whole_windows
 
 log = logging.getLogger(__name__)
 
@@ -118,15 +118,12 @@ class ClipWindows:
         return np.stack([self.clip.read(first + j, FACE_SIZE) for j in range(WINDOW_FRAMES)])
 
 
-def whole_windows(frames: np.ndarray) -> np.ndarray:
-    """Frames that begin five consecutive ones; `frames` ascending."""
-    reach = WINDOW_FRAMES - 1
-    return frames[:-reach][frames[reach:] - frames[:-reach] == reach]
-
-
-def mel_window(mel: np.ndarray, column: int) -> np.ndarray:
-    """(80, 16) float32 from a column on."""
-    return np.array(mel[:, column : column + WINDOW_COLUMNS], np.float32)
+def mel_window(clip: Clip, mel: np.ndarray, column: int) -> np.ndarray:
+    """(80, 16) float32 of a clip's mel from a column on; InputError if the sound ends earlier than its header says."""
+    window = np.array(mel[:, column : column + WINDOW_COLUMNS], np.float32)
+    if window.shape[1] < WINDOW_COLUMNS:
+        raise InputError(f"{clip.path}: its sound ends at mel column {mel.shape[1]}; preprocess its video again")
+    return window
 
 
 class SyncNetSamples:
@@ -145,7 +142,7 @@ class SyncNetSamples:
     @staticmethod
     def pair(clip: ClipWindows, heard: int, shown: int) -> SyncNetBatch:
         """The sound under one window with the pictures of another or the same."""
-        mel = mel_window(clip.clip.mel(), first_column(heard))[None]
+        mel = mel_window(clip.clip, clip.clip.mel(), first_column(heard))[None]
         label = np.array([heard == shown], np.float32)
         return SyncNetBatch(*map(torch.from_numpy, (mel, clip.pictures(shown), label)))
 
@@ -161,8 +158,10 @@ class GeneratorSamples:
     def assemble(clip: ClipWindows, anchor: int, reference: int) -> GeneratorBatch:
         """The sample for an anchor window and a reference window."""
         mel = clip.clip.mel()
-        frame_mels = np.stack([mel_window(mel, frame_columns(anchor + j))[None] for j in range(WINDOW_FRAMES)])
-        window_mel = mel_window(mel, first_column(anchor))[None]
+        frame_mels = np.stack(
+            [mel_window(clip.clip, mel, frame_columns(anchor + j))[None] for j in range(WINDOW_FRAMES)]
+        )
+        window_mel = mel_window(clip.clip, mel, first_column(anchor))[None]
         pictures = clip.pictures(anchor), clip.pictures(reference)
         return GeneratorBatch(*map(torch.from_numpy, (*pictures, frame_mels, window_mel)))
 
@@ -207,43 +206,38 @@ class Windows(Dataset):
         return clip, int(clip.anchors[window - self._ends[i]])
 
 
-def open_clips(data_root: Path, filelist: Path) -> list[Clip]:
-    """The clips of a file list that have enough frames; what is left out is logged with its reason.
+def open_windows(data_root: Path, filelist: Path, windows_of: Callable[[Clip], ClipWindows]) -> list[ClipWindows]:
+    """The clips of a file list that have a usable window; what is left out is logged with its reason.
 
-    Raises: InputError if none is left, saying what is wrong with most of them.
+    windows_of: ClipWindows.for_syncnet or for_generator.
+    Raises: InputError if none is left, with the reason of the first.
     """
-    clips: list[Clip] = []
-    reasons: Counter[str] = Counter()
+    found: list[ClipWindows] = []
+    reasons: list[str] = []
     ids = read_filelist(filelist, data_root)
     for clip_id in ids:
         try:
-            clip = Clip.open(data_root / clip_id)
+            found.append(_usable(windows_of(Clip.open(data_root / clip_id))))
         except InputError as error:
             log.warning("left out: %s", error)
-            reasons[str(error)] += 1
-            continue
-        if len(clip.frames) < FEWEST_FRAMES:
-            reason = f"{clip.path}: has {len(clip.frames)} face crops, fewer than {FEWEST_FRAMES}"
-            log.warning("left out: %s", reason)
-            reasons[reason] += 1
-        else:
-            clips.append(clip)
-    if not clips:
-        raise InputError(
-            f"{filelist}: none of its {len(ids)} clips under {data_root} can be used; the first: {next(iter(reasons))}"
-        )
-    return clips
-
-
-def usable(windows: Sequence[ClipWindows], filelist: Path) -> list[ClipWindows]:
-    """Those clips that have a usable window; InputError if there is none."""
-    found = [w for w in windows if len(w.anchors)]
+            reasons.append(str(error))
     if not found:
         raise InputError(
-            f"{filelist}: no window of 5 consecutive frames with 0.2 s of sound in its {len(windows)} clips; "
-            "check that frames and audio.wav are of the same seconds"
+            f"{filelist}: none of its {len(ids)} clips under {data_root} can be used; the first: {reasons[0]}"
         )
     return found
+
+
+def _usable(windows: ClipWindows) -> ClipWindows:
+    clip = windows.clip
+    if len(clip.frames) < FEWEST_FRAMES:
+        raise InputError(f"{clip.path}: has {len(clip.frames)} face crops, fewer than {FEWEST_FRAMES}")
+    if not len(windows.anchors):
+        raise InputError(
+            f"{clip.path}: has no window of 5 consecutive frames with 0.2 s of sound; "
+            "check that its frames and its audio.wav are of the same seconds"
+        )
+    return windows
 
 
 class Numbers(Sampler[int]):
@@ -269,14 +263,17 @@ def loader(windows: Windows, numbers: Sampler[int] | range, batch_size: int, wor
         persistent_workers=workers > 0,
         # A worker forked from a process whose libraries already run threads may wait for one of them for ever.
         multiprocessing_context="spawn" if workers else None,
-        worker_init_fn=_one_thread if workers else None,
+        worker_init_fn=_begin_worker if workers else None,
         pin_memory=pin,
     )
 
 
-def _one_thread(_worker: int) -> None:
+def _begin_worker(_worker: int) -> None:
     cv2.setNumThreads(1)  # workers that each use every core slow one another down
     torch.set_num_threads(1)
+    # A signal to all processes is for the loop, which saves first; workers leave when it does.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def batches(data: DataLoader) -> Iterator[Any]:

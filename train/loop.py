@@ -24,6 +24,8 @@ from wav2lip.errors import InputError
 
 log = logging.getLogger(__name__)
 
+AGREE_EVERY = 10  # steps between the moments at which several processes ask whether one was told to stop
+
 
 class Step(Protocol):
     """What a trainer does with a batch; see train.steps."""
@@ -71,12 +73,9 @@ class Schedule:
     eval_interval: int = 3000
     checkpoint_interval: int = 3000
     log_interval: int = 50
-    also_after_first_step: bool = False  # validate and save after step 1 too
+    validate_first: bool = False  # validate after step 1 too
+    save_first: bool = False  # save after step 1 too
     cosine: bool = False  # let the learning rate fall to 0 over max_steps along half a cosine
-
-    def due(self, interval: int, step: int) -> bool:
-        """Whether something done every `interval` steps is due after `step`."""
-        return step % interval == 0 or (self.also_after_first_step and step == 1)
 
     def rate_factor(self, step: int) -> float:
         """What the learning rate of a step, counted from 0, is multiplied by; depends on nothing but the step."""
@@ -115,7 +114,7 @@ class Loop:
         base_rates = [trained.rates() for trained in self.trained]
         with Interrupt() as interrupt, self.monitor, self._bar() as bar:
             for batch in self._inputs(self.train_batches(self.progress.step)):
-                if self.schedule.over(self.progress) or interrupt.signal:
+                if self.schedule.over(self.progress) or self._stopped(interrupt):
                     break
                 for trained, rates in zip(self.trained, base_rates, strict=True):
                     trained.set_rates(rates, self.schedule.rate_factor(self.progress.step))
@@ -125,23 +124,34 @@ class Loop:
                 self.progress.step += 1
                 self.progress.samples += self.batch_size * self.fabric.world_size
                 bar.update()
-                if self.schedule.due(self.schedule.log_interval, self.progress.step):
+                step = self.progress.step
+                if step % self.schedule.log_interval == 0:
                     means = {name: (total / counted).item() for name, total in sums.items()}
                     self.monitor.scalars("train", means, self.progress.step)
                     bar.set_postfix({name: f"{value:.4f}" for name, value in means.items()})
                     sums.clear()
                     counted = 0
-                if self.schedule.due(self.schedule.eval_interval, self.progress.step):
+                if step % self.schedule.eval_interval == 0 or (self.schedule.validate_first and step == 1):
                     self.validate()
-                if self.schedule.due(self.schedule.checkpoint_interval, self.progress.step):
+                if step % self.schedule.checkpoint_interval == 0 or (self.schedule.save_first and step == 1):
                     self.save()
             if self._saved_step != self.progress.step:
                 self.save()
         if interrupt.signal:
-            log.info("stopped by %s; saved, go on with checkpoint_path=%s", signal.Signals(interrupt.signal).name,
-                     self._path(self.trained[0]))  # fmt: skip
+            files = " ".join(f"{trained.prefix}checkpoint_path={self._path(trained)}" for trained in self.trained)
+            log.info("stopped by %s; saved, go on with %s", signal.Signals(interrupt.signal).name, files)
             return 128 + interrupt.signal
         return 0
+
+    def _stopped(self, interrupt: Interrupt) -> bool:
+        """Whether to stop; several processes stop at the same step, or they would wait for one another for ever."""
+        if self.fabric.world_size == 1:
+            return bool(interrupt.signal)
+        if self.progress.step % AGREE_EVERY:
+            return False
+        told: Any = self.fabric.all_reduce(torch.tensor(float(interrupt.signal)), reduce_op="max")
+        interrupt.signal = int(told.item())
+        return bool(interrupt.signal)
 
     def validate(self) -> dict[str, float]:
         """Score the fixed held-out windows, log them, and let the step act on them."""
@@ -159,7 +169,12 @@ class Loop:
 
     def save(self) -> None:
         """Write the numbered checkpoint of every network."""
-        extras = {"step_state": self.step.state(), "samples": self.progress.samples, "rng": torch.get_rng_state()}
+        extras = {
+            "step_state": self.step.state(),
+            "samples": self.progress.samples,
+            "rng": torch.get_rng_state(),
+            "precision": self.fabric.strategy.precision.state_dict(),
+        }
         if self.fabric.is_global_zero:
             for trained in self.trained:
                 save_checkpoint(
@@ -223,6 +238,8 @@ def resume(loop: Loop, path: PathType, trained: Trained, *, reset_optimizer: boo
     loop.step.load_state(extras.get("step_state", {}))
     if "rng" in extras:
         torch.set_rng_state(extras["rng"])
+    if extras.get("precision"):  # the loss scale of 16-mixed; empty in other precisions
+        loop.fabric.strategy.precision.load_state_dict(extras["precision"])
 
 
 def _load_optimizer(optimizer: Optimizer, state: dict[str, Any], path: PathType, stored_rates: bool) -> None:

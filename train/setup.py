@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from lightning_fabric import Fabric
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from train.data import ClipWindows, Numbers, Samples, Windows, batches, loader, open_clips, usable
+from train.data import Numbers, Samples, Windows, batches, loader, open_windows
 from train.loop import Loop, Schedule, Step, Trained, resume
 from train.monitor import Monitor
 from wav2lip.errors import InputError
@@ -24,12 +25,17 @@ def build_fabric(cfg: DictConfig) -> Fabric:
     accelerator = "auto" if cfg.device == "auto" else str(cfg.device)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # its tips are not about this program
     precision: Any = best_precision(accelerator) if cfg.precision == "auto" else cfg.precision
+    devices, nodes = cfg.devices, cfg.num_nodes
+    if "LOCAL_WORLD_SIZE" in os.environ:  # started by torchrun, which has counted already
+        devices = int(os.environ["LOCAL_WORLD_SIZE"])
+        nodes = int(os.environ["WORLD_SIZE"]) // devices
     try:
-        fabric = Fabric(accelerator=accelerator, devices=cfg.devices, num_nodes=cfg.num_nodes, precision=precision)
+        fabric = Fabric(accelerator=accelerator, devices=devices, num_nodes=nodes, precision=precision)
     except (RuntimeError, ValueError) as error:
-        raise InputError(f"device={cfg.device} devices={cfg.devices} precision={cfg.precision}: {error}") from error
+        raise InputError(f"device={cfg.device} devices={devices} precision={cfg.precision}: {error}") from error
     fabric.launch()
     fabric.seed_everything(cfg.seed, verbose=False)
+    check(cfg, fabric.world_size)
     return fabric
 
 
@@ -67,10 +73,10 @@ def read_windows(cfg: DictConfig, split: str, samples: Samples, windows_of: Any)
     windows_of: makes ClipWindows of a Clip.
     """
     filelist = filelist_folder(cfg) / f"{split}.txt"
-    clips: list[ClipWindows] = [windows_of(clip) for clip in open_clips(Path(cfg.data_root), filelist)]
+    clips = open_windows(Path(cfg.data_root), filelist, windows_of)
     # Another seed for validation: its windows are never the first ones of training.
     seed = cfg.seed if split == "train" else cfg.seed + 1
-    return Windows(usable(clips, filelist), samples, seed, clips_equal=cfg.compat.clips_equal)
+    return Windows(clips, samples, seed, clips_equal=cfg.compat.clips_equal)
 
 
 def filelist_folder(cfg: DictConfig) -> Path:
@@ -81,18 +87,29 @@ def filelist_folder(cfg: DictConfig) -> Path:
     return own if own.is_dir() else Path("filelists")
 
 
-def check_schedule(cfg: DictConfig) -> None:
-    """InputError for a learning-rate schedule that does not exist or has no end to fall towards."""
+def check(cfg: DictConfig, processes: int) -> None:
+    """InputError for settings that cannot be trained with, before any work is done."""
+    for key in ("batch_size", "eval_interval", "checkpoint_interval", "log_interval"):
+        if cfg[key] < 1:
+            raise InputError(f"{key}={cfg[key]}: give a whole number from 1 up")
+    if cfg.eval_windows < processes:
+        raise InputError(f"eval_windows={cfg.eval_windows}: give at least one for each of {processes} processes")
     if cfg.lr_schedule not in ("constant", "cosine"):
         raise InputError(f"lr_schedule={cfg.lr_schedule}: there is no such schedule; choose constant or cosine")
     if cfg.lr_schedule == "cosine" and cfg.max_steps is None:
         raise InputError("lr_schedule=cosine falls to 0 at max_steps, which is not given; add max_steps=...")
+    folder = Path(cfg.checkpoint_dir)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror}); choose another checkpoint_dir") from error
 
 
 def build_loop(cfg: DictConfig, fabric: Fabric, step: Step, networks: list[Trained], train: Windows, val: Windows,
                pictures: Any = None) -> Loop:  # fmt: skip
     """The loop over these windows, resumed from cfg.checkpoint_path if that is given."""
-    check_schedule(cfg)
     workers = worker_count(cfg.num_workers)
     pin = fabric.device.type == "cuda"
 
@@ -121,7 +138,8 @@ def build_loop(cfg: DictConfig, fabric: Fabric, step: Step, networks: list[Train
             eval_interval=cfg.eval_interval,
             checkpoint_interval=cfg.checkpoint_interval,
             log_interval=cfg.log_interval,
-            also_after_first_step=cfg.compat.also_after_first_step,
+            validate_first=cfg.validate_first,
+            save_first=cfg.compat.save_first,
             cosine=cfg.lr_schedule == "cosine",
         ),
         folder=Path(cfg.checkpoint_dir),
@@ -135,7 +153,8 @@ def build_loop(cfg: DictConfig, fabric: Fabric, step: Step, networks: list[Train
 
 def take_up(cfg: DictConfig, loop: Loop, path: str, network: Trained) -> None:
     """Load a checkpoint into one of the loop's networks, the way the config says."""
-    resume(loop, path, network, reset_optimizer=cfg.reset_optimizer, stored_rates=cfg.compat.stored_rates)
+    keep = cfg.compat.stored_rates and cfg.lr_schedule == "constant"  # a schedule starts from the configured rate
+    resume(loop, path, network, reset_optimizer=cfg.reset_optimizer, stored_rates=keep)
     if not cfg.compat.sync_weight_kept:
         loop.step.load_state({"sync_on": False})
 

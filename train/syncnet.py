@@ -11,10 +11,13 @@ from configs.entry import run
 from train.data import ClipWindows, SyncNetSamples
 from train.setup import build_fabric, build_loop, read_windows, trained
 from train.steps import SyncNetStep
+from wav2lip.errors import InputError
 
 
 def train(cfg: DictConfig) -> int:
     """Build the run that configs/syncnet.yaml describes, and run it."""
+    if cfg.batch_size < 2:
+        raise InputError("batch_size=1: the expert's batch-norm needs at least 2 samples")
     fabric = build_fabric(cfg)
     windows = partial(
         read_windows,

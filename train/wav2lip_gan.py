@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from configs.entry import run
 from train import generator
 from train.setup import build_fabric, take_up, trained
+
+log = logging.getLogger(__name__)
 
 
 def train(cfg: DictConfig) -> int:
@@ -17,6 +21,8 @@ def train(cfg: DictConfig) -> int:
     loop = generator.build(cfg, fabric, critic)
     if cfg.disc_checkpoint_path:
         take_up(cfg, loop, cfg.disc_checkpoint_path, critic)
+    elif cfg.checkpoint_path:
+        log.warning("the critic starts untrained: no disc_checkpoint_path is given beside checkpoint_path")
     return loop.run()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from functools import cache
 from os import PathLike
 
@@ -23,6 +24,8 @@ MEL_LIMIT = 4.0  # mels lie in [-4, 4]
 SILENCE = -MEL_LIMIT  # what digital silence gives in every band
 
 BLOCK = 4096  # columns transformed at a time, so that hours of sound need little more memory than their mel
+PIECE = 512  # columns that `mel_pieces` makes at a time: 6.4 s
+MARGIN = 3  # columns at the end of a piece that are made again with what follows: half a window and pre-emphasis
 
 
 def load_wav(path: str | PathLike[str]) -> np.ndarray:
@@ -54,6 +57,24 @@ def melspectrogram(wav: np.ndarray) -> np.ndarray:
         frames = _frames(wav, first, min(first + BLOCK, mel.shape[1]))
         mel[:, first : first + len(frames)] = _mel_columns(frames)
     return mel
+
+
+def mel_pieces(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """The mel spectrogram of a sound that comes in blocks, piece after piece: (80, t) float32.
+
+    blocks: (n,) float32 at 16 kHz. Sound shorter than one mel window ends in silence.
+    """
+    held, length, given = [np.zeros(0, np.float32)], 0, 0  # given: columns at the front of `held` that were yielded
+    for block in blocks:
+        held.append(block)
+        length += len(block)
+        if length >= (PIECE + 2 * MARGIN) * HOP:
+            wav = np.concatenate(held)
+            end = length // HOP - MARGIN
+            yield melspectrogram(wav)[:, given:end]
+            rest = wav[(end - MARGIN) * HOP :].copy()
+            held, length, given = [rest], len(rest), MARGIN
+    yield melspectrogram(np.pad(np.concatenate(held), (0, max(0, WINDOW - length))))[:, given:]
 
 
 def _frames(wav: np.ndarray, first: int, end: int) -> np.ndarray:

@@ -17,6 +17,7 @@ import shutil
 import wave
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -68,7 +69,10 @@ class Clip:
         """
         path = self.path / f"{frame}.jpg"
         # Bytes first: OpenCV's own reader cannot open every name on Windows.
-        data = np.fromfile(path, np.uint8)
+        try:
+            data = np.fromfile(path, np.uint8)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror}); preprocess its video again") from error
         picture = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB) if len(data) else None
         if picture is None:
             raise InputError(f"{path}: is not a whole picture; preprocess its video again")
@@ -88,15 +92,15 @@ class Clip:
     def mel(self) -> np.ndarray:
         """The mel of the whole sound, (80, T) float32, computed once and kept in mel.npy.
 
-        mel.npy counts as current while it carries the modification time of audio.wav. A data set that may not be
-        written is served without.
+        mel.npy counts as current while it carries the modification time of audio.wav. Where it may not be written,
+        the mels of the last clips asked for are kept in memory.
         Raises: InputError if the sound cannot be read.
         """
         audio, cache = self.path / AUDIO, self.path / MEL
         stamp = audio.stat().st_mtime_ns
         if cache.exists() and cache.stat().st_mtime_ns == stamp:
             return np.load(cache, mmap_mode="r")
-        mel = mel_of(audio)
+        mel = _mel_in_memory(audio, stamp)
         partial = cache.with_name(f".{MEL}.{os.getpid()}")
         try:
             with partial.open("wb") as file:
@@ -104,8 +108,19 @@ class Clip:
             os.utime(partial, ns=(stamp, stamp))
             os.replace(partial, cache)
         except OSError as error:
-            log.debug("%s: mel not kept (%s)", self.path, error)
+            partial.unlink(missing_ok=True)
+            _say_once(f"{self.path.parent}: spectrograms cannot be kept there ({error.strerror}); training is slower")
         return mel
+
+
+@lru_cache(maxsize=256)
+def _mel_in_memory(audio: Path, _stamp: int) -> np.ndarray:
+    return mel_of(audio)
+
+
+@lru_cache(maxsize=256)
+def _say_once(sentence: str) -> None:
+    log.warning(sentence)
 
 
 def mel_of(path: str | PathLike[str]) -> np.ndarray:
@@ -182,14 +197,16 @@ def read_filelist(path: str | PathLike[str], data_root: str | PathLike[str]) -> 
     """Clip ids of a file list, one a line, relative to the data root.
 
     Lines of LRS2's lists carry a second word (NF, MV): it is dropped where the whole line names no folder.
-    Raises: InputError if the list is missing or empty.
+    Raises: InputError if the list is missing, empty or not UTF-8.
     """
     path = Path(path)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
         raise InputError(f"{path}: no such file list; preprocess writes one, or name yours in the config") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: is not in UTF-8; save it again in that encoding") from error
     ids = [line.strip() for line in lines if line.strip()]
     if not ids:
         raise InputError(f"{path}: lists no clip; preprocess more videos or mend the list")
-    return [i if " " not in i or (Path(data_root) / i).is_dir() else i.split()[0] for i in ids]
+    return [i if len(i.split()) == 1 or (Path(data_root) / i).is_dir() else i.split()[0] for i in ids]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
@@ -30,9 +29,14 @@ def detect_faces(detector: Detector, frames: Iterable[np.ndarray], batch_size: i
 
 
 def in_batches(frames: Iterable[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:
-    """Lists of `size` frames, the last one shorter."""
-    iterator = iter(frames)
-    while batch := list(itertools.islice(iterator, size)):
+    """Lists of `size` frames, the last one shorter; each is emptied when the next is asked for."""
+    batch: list[np.ndarray] = []
+    for frame in frames:
+        batch.append(frame)
+        if len(batch) == size:
+            yield batch
+            batch.clear()  # now, or the frames of two batches would be held
+    if batch:
         yield batch
 
 
@@ -58,11 +62,11 @@ def boxes_to_paint_public(
     boxes = follow(faces, compat="public")
     missing = np.flatnonzero(np.isnan(boxes).any(axis=1))
     if len(missing):
-        raise InputError(no_face_in(missing[0]))
+        raise InputError(no_face_in(missing[0], "--compat public"))
     padded = pad_boxes(boxes.astype(np.int64), pads, *size)
     return whole_pixels((smooth_public(padded) if smoothed else padded).astype(np.float64), *size)
 
 
-def no_face_in(frame: int) -> str:
-    """The sentence for a frame that has to have a face and has none."""
-    return f"frame {frame}: no face found; give a --box, another video, or leave out --strict"
+def no_face_in(frame: int, demanded_by: str) -> str:
+    """The sentence for a frame without a face, where a flag demands one."""
+    return f"frame {frame}: no face found; give a --box, another video, or leave out {demanded_by}"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from face_detection.build import COMPAT
 from wav2lip.crops import Pads
 from wav2lip.errors import run
 from wav2lip.face_source import Framing
@@ -55,7 +56,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--fps", type=float, default=25.0, help="frames a second, for a picture only")
     add("--pads", type=int, nargs=4, default=[0, 10, 0, 0], metavar=("TOP", "BOTTOM", "LEFT", "RIGHT"),
         help="pixels added to the face box; more at the bottom if the chin is cut")  # fmt: skip
-    add("--face_det_batch_size", type=int, default=16, metavar="N", help="frames per batch of face detection")
+    add("--face_det_batch_size", type=int, default=16, metavar="N",
+        help="frames per batch of face detection; a CPU takes 8 at most")  # fmt: skip
     add("--wav2lip_batch_size", type=int, default=128, metavar="N",
         help="frames per batch of the generator; a CPU takes 8 at most, where more are slower")  # fmt: skip
     add("--resize_factor", type=int, default=1, metavar="N", help="divide the frame size by this")
@@ -69,7 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--detector", choices=["auto", "s3fd", "haar"], default="auto", help="auto: S3FD where its weights are")
     add("--s3fd_weights", metavar="FILE", help="S3FD weights; default: models/s3fd.pth, or the download cache")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
-    add("--compat", choices=["none", "public"], default="none",
+    add("--compat", choices=COMPAT, default="none",
         help="public: do as the release does where it is odd, see docs/differences.md")  # fmt: skip
     return parser
 
@@ -124,7 +126,7 @@ def infer(argv: list[str] | None = None) -> None:
     """Parse, build, run."""
     args = build_parser().parse_args(with_dashed_names(sys.argv[1:] if argv is None else argv))
     options = options_of(args)
-    lipsync = LipSync.from_checkpoint(args.checkpoint_path, args.device, args.detector, args.s3fd_weights, args.compat)
+    lipsync = LipSync.from_checkpoint(args.checkpoint_path, args.device, args.detector, args.s3fd_weights)
     bars = Bars()
     try:
         result = lipsync(Path(args.face), Path(args.audio), Path(args.outfile), options, bars)

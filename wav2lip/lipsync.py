@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from os import PathLike
 from pathlib import Path
 
@@ -14,8 +15,9 @@ import numpy as np
 import torch
 
 from face_detection import Detector, build_detector
+from face_detection.build import COMPAT
 from models import Wav2Lip
-from wav2lip.audio import HOP, MEL_BANDS, SAMPLE_RATE, WINDOW, melspectrogram
+from wav2lip.audio import MEL_BANDS, SAMPLE_RATE, mel_pieces
 from wav2lip.checkpoints import load_network
 from wav2lip.crops import FACE_SIZE, Pads, cut, from_network, generator_input, paste, resize, to_network
 from wav2lip.devices import choose_device
@@ -30,10 +32,9 @@ log = logging.getLogger(__name__)
 
 PathType = str | PathLike[str]
 OnProgress = Callable[[str, int, int], object]  # stage, frames done, frames in all
+BuildDetector = Callable[[int, str], Detector]  # from pictures at a time and Options.compat
 
 CPU_BATCH = 8  # frames; a larger batch leaves the caches and is slower on a CPU
-MEL_PIECE = 512  # columns of mel made at a time: 6.4 s
-MEL_MARGIN = 3  # columns at the end of a piece that are made again with what follows: half a window and pre-emphasis
 DEFAULT_PADS = Pads()
 
 
@@ -48,7 +49,7 @@ class Options:
     box: tuple[int, int, int, int] | None = None  # top, bottom, left, right: a fixed face box, no detection
     smooth: bool = True  # smooth boxes over time
     strict: bool = False  # stop at a frame without a face instead of passing it through
-    face_det_batch_size: int = 16  # frames
+    face_det_batch_size: int = 16  # frames; cut down on a CPU
     wav2lip_batch_size: int = 128  # frames; cut down on a CPU
     compat: str = "none"  # "public": the release's windows, boxes and frame rates
 
@@ -56,6 +57,8 @@ class Options:
         for flag in ("face_det_batch_size", "wav2lip_batch_size"):
             if getattr(self, flag) < 1:
                 raise InputError(f"--{flag} is {getattr(self, flag)}; give a whole number from 1 up")
+        if self.compat not in COMPAT:
+            raise InputError(f"--compat is {self.compat}; choose one of {', '.join(COMPAT)}")
 
 
 DEFAULTS = Options()
@@ -74,17 +77,15 @@ class Result:
 class LipSync:
     """A generator kept ready for any number of requests."""
 
-    def __init__(self, generator: Wav2Lip, device: torch.device, detector: Callable[[], Detector]):
-        """detector: called once, when a face has to be found for the first time."""
+    def __init__(self, generator: Wav2Lip, device: torch.device, detector: BuildDetector):
+        """detector: called when a face has to be found and the last one built was for other options."""
         self.generator = generator.to(device).eval()
         self.device = device
-        self._make_detector = detector
-        self._detector: Detector | None = None
+        self._detector = lru_cache(maxsize=1)(detector)
 
     @classmethod
     def from_checkpoint(
-        cls, path: PathType, device: str = "auto", detector: str = "auto", s3fd_weights: PathType | None = None,
-        compat: str = "none",
+        cls, path: PathType, device: str = "auto", detector: str = "auto", s3fd_weights: PathType | None = None
     ) -> LipSync:  # fmt: skip
         """A generator of this project or the public release.
 
@@ -96,7 +97,9 @@ class LipSync:
         return cls(
             load_network(path, Wav2Lip),
             chosen,
-            lambda: build_detector(detector, weights=weights, device=chosen, compat=compat),
+            lambda batch_size, compat: build_detector(
+                detector, weights=weights, device=chosen, batch_size=batch_size, compat=compat
+            ),
         )
 
     def __call__(
@@ -136,8 +139,7 @@ class LipSync:
         shown = itertools.islice(source.frames(), frames)
         if options.box is not None:
             return _fixed_box(options.box, shown)
-        if self._detector is None:
-            self._detector = self._make_detector()
+        batch_size = self._at_most(options.face_det_batch_size)
         done = 0
 
         def advance(more: int) -> None:
@@ -145,7 +147,7 @@ class LipSync:
             done += more
             report("faces", done, 1 if source.static else frames)
 
-        faces, size = detect_faces(self._detector, shown, options.face_det_batch_size, advance)
+        faces, size = detect_faces(self._detector(batch_size, options.compat), shown, batch_size, advance)
         if options.compat == "public":
             return boxes_to_paint_public(faces, options.pads, size, options.smooth)
         boxes = boxes_to_paint(faces, options.pads, size, options.smooth)
@@ -154,7 +156,7 @@ class LipSync:
                 raise InputError(f"--pads leave nothing of the face boxes of {source.path}; give larger ones")
             raise InputError(f"{source.path}: no face found in any of its {len(boxes)} frames; give a --box or another")
         if options.strict and None in boxes:
-            raise InputError(no_face_in(boxes.index(None)))
+            raise InputError(no_face_in(boxes.index(None), "--strict"))
         return boxes
 
     def frames(
@@ -164,9 +166,7 @@ class LipSync:
 
         boxes: of the source's frames in order; a result longer than the source begins it again.
         """
-        batch_size = options.wav2lip_batch_size
-        if self.device.type == "cpu":
-            batch_size = min(batch_size, CPU_BATCH)
+        batch_size = self._at_most(options.wav2lip_batch_size)
         numbered = enumerate(itertools.islice(_looped(source, len(boxes)), len(windows)))
         while batch := list(itertools.islice(numbered, batch_size)):
             painted = [(number, frame, box) for number, (index, frame) in batch if (box := boxes[index]) is not None]
@@ -176,6 +176,9 @@ class LipSync:
                 for (_, frame, box), face in zip(painted, self.repaint(crops, mels), strict=True):
                     paste(frame, face, box)
             yield from (frame for _, (_, frame) in batch)
+
+    def _at_most(self, batch_size: int) -> int:
+        return min(batch_size, CPU_BATCH) if self.device.type == "cpu" else batch_size
 
     @torch.inference_mode()
     def repaint(self, crops: np.ndarray, mels: np.ndarray) -> np.ndarray:
@@ -219,24 +222,6 @@ def sound_windows(audio: PathType, fps: Fraction, compat: str = "none") -> Infer
             raise InputError(f"{audio}: {seconds:.2f} s of sound are too short; give at least 0.2 s")
         return InferenceWindows.public(columns.T, float(fps))
     return InferenceWindows.covering(columns.T, samples, float(fps))
-
-
-def mel_pieces(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """The mel spectrogram of a sound that comes in blocks, piece after piece: (80, t) float32.
-
-    blocks: (n,) float32 at 16 kHz. Sound shorter than one mel window ends in silence.
-    """
-    held, length, given = [np.zeros(0, np.float32)], 0, 0  # given: columns at the front of `held` that were yielded
-    for block in blocks:
-        held.append(block)
-        length += len(block)
-        if length >= (MEL_PIECE + 2 * MEL_MARGIN) * HOP:
-            wav = np.concatenate(held)
-            end = length // HOP - MEL_MARGIN
-            yield melspectrogram(wav)[:, given:end]
-            rest = wav[(end - MEL_MARGIN) * HOP :].copy()
-            held, length, given = [rest], len(rest), MEL_MARGIN
-    yield melspectrogram(np.pad(np.concatenate(held), (0, max(0, WINDOW - length))))[:, given:]
 
 
 def _same_file(given: PathType, outfile: PathType) -> bool:

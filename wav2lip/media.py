@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 import av
 import numpy as np
 import soxr
+from av.video.reformatter import Colorspace
 
 from wav2lip.errors import InputError
 
@@ -22,9 +24,12 @@ OnProblem = Callable[[str], object]
 
 UNTIMED = {"avi", "h264", "hevc", "m4v", "mjpeg"}  # formats that hold frames in a row, with no time of their own
 FASTEST = 60  # frames a second; a nominal rate above this is a timebase, not a camera's
+USUAL = Fraction(25)  # frames a second of a video that does not say
+COUNTED = 5.0  # seconds at the beginning in which frames are counted where a file states no rate
 GAP = 0.04  # seconds, one frame: sound that is missing for longer is replaced by silence
-LONGEST_GAP = 3600.0  # seconds; a timestamp further ahead is damaged
-LONGEST_OVERLAP = 1.0  # seconds; sound whose time is further back begins anew and follows on
+LONGEST_GAP = 3600.0  # seconds; pictures or sound whose time is further ahead follow on at once
+LONGEST_OVERLAP = 1.0  # seconds; pictures or sound whose time is further back begin anew and follow on at once
+UNTAGGED = 2  # FFmpeg's colour space of a frame that states none
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,7 @@ def probe(path: PathType) -> Media:
         return Media(
             path=Path(path),
             seconds=max(0.0, (container.duration or 0) / av.time_base),
-            video=None if pictures is None else _video_stream(pictures),
+            video=None if pictures is None else _video_stream(container, pictures),
             audio=None if sound is None else _audio_stream(sound),
         )
 
@@ -99,16 +104,31 @@ def _sound(container: av.container.InputContainer) -> av.AudioStream | None:
     return stream if stream is not None and stream.codec_context is not None and stream.rate else None
 
 
-def _video_stream(stream: av.VideoStream) -> VideoStream:
-    mean = stream.average_rate or stream.guessed_rate or Fraction(25)
-    nominal = stream.guessed_rate or mean
+def _video_stream(container: av.container.InputContainer, stream: av.VideoStream) -> VideoStream:
+    nominal = stream.guessed_rate
+    mean = stream.average_rate or (nominal if nominal and nominal <= FASTEST else _counted_rate(container, stream))
     return VideoStream(
         width=stream.width,
         height=stream.height,
-        fps=nominal if mean <= nominal <= FASTEST else mean,
+        fps=nominal if nominal and mean <= nominal <= FASTEST else mean,
         mean_fps=mean,
         codec=stream.codec_context.name,
     )
+
+
+def _counted_rate(container: av.container.InputContainer, stream: av.VideoStream) -> Fraction:
+    """Frames a second by the times of the first packets."""
+    times: list[Fraction] = []
+    with contextlib.suppress(av.FFmpegError):  # damaged: what was read up to there is counted
+        for packet in container.demux(stream):
+            if packet.pts is None:
+                continue
+            time = packet.pts * packet.time_base
+            if times and abs(time - times[0]) > COUNTED:
+                break
+            times.append(time)
+    seconds = max(times) - min(times) if times else Fraction(0)
+    return ((len(times) - 1) / seconds).limit_denominator(1001) if seconds else USUAL
 
 
 def _audio_stream(stream: av.AudioStream) -> AudioStream:
@@ -160,26 +180,68 @@ def read_frames(
 
 def _decode(path: PathType, on_problem: OnProblem) -> Iterator[tuple[float, float, np.ndarray]]:
     """Yield (seconds since the first frame, seconds it lasts, picture)."""
-    probe(path).require_video()
+    usual = 1 / float(probe(path).require_video().mean_fps)
     with _open(path) as container:
         stream = _pictures(container)
         assert stream is not None
         stream.thread_type = "AUTO"
-        usual = 1 / float(stream.average_rate or stream.guessed_rate or 25)
         timed = container.format.name not in UNTIMED
-        size: dict[str, int] = {}
-        first = last = None
+        size: tuple[int, int] | None = None
+        first: float | None = None
+        last = -usual  # seconds since the first frame
+        left_out = 0
+        join = Join(container.name, stream.type, on_problem)
         for frame in _decoded(container, stream, on_problem):
-            size = size or {"width": frame.width, "height": frame.height}
-            time = frame.time
-            if time is None or not timed:
-                time = 0.0 if last is None else last + usual
-            first = time if first is None else first
-            if last is not None and time <= last:
-                continue  # a timestamp that goes back: the frame was never on screen
+            size = size or (frame.width, frame.height)
+            time = last + usual
+            if timed and frame.time is not None:
+                first = frame.time if first is None else first
+                time = join.place(frame.time - first, last, last + usual)
+            if time <= last:
+                left_out += 1  # its time goes back: it was never on screen
+                continue
             last = time
             lasts = float(frame.duration * frame.time_base) if frame.duration and frame.time_base else usual
-            yield time - first, lasts, _upright(frame.to_ndarray(format="rgb24", **size), frame.rotation)
+            yield time, lasts, _upright(_rgb(frame, *size), frame.rotation)
+        join.report()
+        if left_out:
+            on_problem(f"{container.name}: {left_out} frames of video whose times go back were left out")
+
+
+class Join:
+    """Makes the times of one stream run on where they begin anew, as in recordings put together, or leap."""
+
+    def __init__(self, path: str, kind: str, on_problem: OnProblem):
+        """kind: what the stream holds, for the report."""
+        self._path, self._kind, self._on_problem = path, kind, on_problem
+        self._shift, self._joints = 0.0, 0
+
+    def place(self, time: float, last: float, due: float) -> float:
+        """When a time that the file states is: `due`, if it is at a joint from what was `last`. All in seconds."""
+        if not -LONGEST_OVERLAP <= time + self._shift - last <= LONGEST_GAP:
+            self._shift = due - time
+            self._joints += 1
+        return time + self._shift
+
+    def report(self) -> None:
+        """Say that there were joints."""
+        if self._joints:
+            self._on_problem(
+                f"{self._path}: times of its {self._kind} begin anew or leap, {self._joints} in all; it goes on there "
+                "without a pause"
+            )
+
+
+def _rgb(frame: av.VideoFrame, width: int, height: int) -> np.ndarray:
+    if frame.colorspace == UNTAGGED and not frame.format.is_rgb and is_hd(frame.width, frame.height):
+        frame.colorspace = Colorspace.ITU709
+    # Named, or PyAV before 17 does not look at the frame's own.
+    return frame.to_ndarray(format="rgb24", dst_colorspace=Colorspace.ITU601, width=width, height=height)
+
+
+def is_hd(width: int, height: int) -> bool:
+    """Whether players take the colours of an untagged video for BT.709; those of smaller ones are BT.601."""
+    return width >= 1280 or height > 576
 
 
 def _decoded(container: av.container.InputContainer, stream: av.stream.Stream, on_problem: OnProblem) -> Iterator:
@@ -236,7 +298,8 @@ def read_audio(
         stream = _sound(container)
         assert stream is not None
         begin = (container.start_time or 0) / av.time_base if start is None else start
-        blocks = _from_time(_decoded(container, stream, on_problem), begin)
+        join = Join(container.name, stream.type, on_problem)
+        blocks = _from_time(_decoded(container, stream, on_problem), begin, join)
         source_rate = stream.rate
         if source_rate == rate:
             yield from blocks
@@ -251,27 +314,23 @@ def read_audio(
             yield rest
 
 
-def _from_time(frames: Iterator, begin: float) -> Iterator[np.ndarray]:
+def _from_time(frames: Iterator, begin: float, join: Join) -> Iterator[np.ndarray]:
     """Mono blocks of decoded audio frames, so that the first sample is at `begin` and each at the time of its frame."""
     due, begun = 0, False  # the sample, counted from begin, that comes next; whether one was given
     for frame in frames:
         mono, rate = _mono(frame), frame.sample_rate
-        jump = 0 if frame.time is None else round((frame.time - begin) * rate) - due  # samples
-        if not _is_a_jump(jump / rate, begun):
-            jump = 0
+        now = due / rate  # seconds
+        time = now if frame.time is None else frame.time - begin
+        if begun or time > 0:  # sound from before `begin` is no joint: it is dropped
+            time = join.place(time, now, now)
+        jump = 0 if begun and abs(time - now) <= GAP else round(time * rate) - due  # samples
         yield from _silence(jump, rate)
         kept = mono[max(0, -jump) :]
         if len(kept):
             begun = True
             yield kept
         due += max(0, jump) + len(kept)
-
-
-def _is_a_jump(seconds: float, begun: bool) -> bool:
-    """Whether sound is moved to the time of its frame: always at the beginning, later if it is off by over a GAP."""
-    if not begun:
-        return seconds <= LONGEST_GAP
-    return -LONGEST_OVERLAP <= seconds < -GAP or GAP < seconds <= LONGEST_GAP
+    join.report()
 
 
 def _silence(samples: int, block: int) -> Iterator[np.ndarray]:

@@ -12,7 +12,7 @@ from scipy.stats import rankdata
 from models import SyncNet
 from wav2lip.clips import Clip
 from wav2lip.crops import FACE_SIZE, mouths, to_network
-from wav2lip.windows import WINDOW_COLUMNS, WINDOW_FRAMES, first_column
+from wav2lip.windows import WINDOW_COLUMNS, WINDOW_FRAMES, first_column, whole_windows
 
 BATCH = 64  # windows
 
@@ -40,11 +40,9 @@ def agreement_by_shift(expert: SyncNet, clip: Clip, shifts: Sequence[int]) -> np
         at every shift; no rows if there is none.
     """
     mel = np.array(clip.mel())
-    reach = WINDOW_FRAMES - 1
-    whole = clip.frames[:-reach][clip.frames[reach:] - clip.frames[:-reach] == reach]
     low, high = min(0, *shifts), max(0, *shifts)
     last_column = mel.shape[1] - WINDOW_COLUMNS
-    firsts = [f for f in whole.tolist() if f + low >= 0 and first_column(f + high) <= last_column]
+    firsts = [f for f in whole_windows(clip.frames).tolist() if f + low >= 0 and first_column(f + high) <= last_column]
     faces = [_embed_faces(expert, clip, firsts[i : i + BATCH]) for i in range(0, len(firsts), BATCH)]
     if not faces:
         return np.zeros((0, len(shifts)), np.float32)

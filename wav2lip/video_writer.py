@@ -19,6 +19,7 @@ import imageio_ffmpeg
 import numpy as np
 
 from wav2lip.errors import InputError
+from wav2lip.media import is_hd
 
 CONTAINERS = (".mp4", ".mov", ".m4v", ".mkv", ".avi", ".ts", ".flv", ".3gp")  # take H.264 with AAC, in one file
 
@@ -91,6 +92,12 @@ class VideoWriter:
     def _start(self, width: int, height: int) -> subprocess.Popen[bytes]:
         size = f"{width}x{height}"
         streams = [ffmpeg.input("pipe:", format="rawvideo", pix_fmt="rgb24", s=size, framerate=str(self.fps)).video]
+        matrix = "bt709" if is_hd(width, height) else "smpte170m"  # also what a player that reads no tags takes it for
+        streams[0] = (
+            streams[0]
+            .filter("scale", out_color_matrix=matrix, out_range="tv")
+            .filter("setparams", colorspace=matrix, range="tv", color_primaries="bt709", color_trc="bt709")
+        )
         options = {"vcodec": "libx264", "crf": self.crf, "pix_fmt": "yuv420p", "loglevel": "error"}
         if self.path.suffix.lower() in {".mp4", ".mov", ".m4v"}:
             options["movflags"] = "+faststart"

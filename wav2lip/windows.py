@@ -31,6 +31,15 @@ def frame_columns(frame: int) -> int:
     return first_column(frame - 1)
 
 
+def whole_windows(frames: np.ndarray) -> np.ndarray:
+    """The frames that begin five consecutive ones.
+
+    frames: (N,) integers, ascending, with gaps. Returns: those of them, in order.
+    """
+    reach = WINDOW_FRAMES - 1
+    return frames[:-reach][frames[reach:] - frames[:-reach] == reach]
+
+
 @dataclass(frozen=True)
 class InferenceWindows:
     """The mel window under every frame of a video to be made.

@@ -1,4 +1,4 @@
-"""Real pictures, where they are at hand, and a place without weights or net."""
+"""A face, and a place without weights or net."""
 
 from __future__ import annotations
 
@@ -7,16 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-
-REAL_MEDIA = Path(__file__).resolve().parents[2].parent / "shared" / "media"
-
-
-@pytest.fixture
-def real_media() -> Path:
-    """Folder of real clips and photos, which the project does not ship."""
-    if not REAL_MEDIA.is_dir():
-        pytest.skip(f"no real media at {REAL_MEDIA}")
-    return REAL_MEDIA
 
 
 @pytest.fixture

@@ -73,22 +73,22 @@ def test_a_box_does_not_start_outside_the_picture(haar, astronaut):
 
 
 @pytest.mark.parametrize("name", ["photo_person.png", "photo_painting.png"])
-def test_a_still_face_is_framed_from_forehead_to_chin(haar, real_media, name):
-    faces = haar.detect([read(real_media / name)])[0]
+def test_a_still_face_is_framed_from_forehead_to_chin(haar, shared_media, name):
+    faces = haar.detect([read(shared_media / name)])[0]
     assert overlap(faces[0].box, DRAWN[name]) > 0.7
 
 
-def test_nine_faces_are_nine(haar, real_media):
-    assert len(haar.detect([read(real_media / "photo_nine_faces.jpg")])[0]) == 9
+def test_nine_faces_are_nine(haar, shared_media):
+    assert len(haar.detect([read(shared_media / "photo_nine_faces.jpg")])[0]) == 9
 
 
-def test_grass_has_no_face(haar, real_media):
-    assert haar.detect([read(real_media / "photo_no_face.jpg")]) == [[]]
+def test_grass_has_no_face(haar, shared_media):
+    assert haar.detect([read(shared_media / "photo_no_face.jpg")]) == [[]]
 
 
-def test_frames_of_a_portrait_clip_have_exactly_one_face(haar, real_media):
+def test_frames_of_a_portrait_clip_have_exactly_one_face(haar, shared_media):
     av = pytest.importorskip("av")
-    with av.open(str(real_media / "portrait_1080x1920_hevc.mp4")) as clip:
+    with av.open(str(shared_media / "portrait_1080x1920_hevc.mp4")) as clip:
         frames = [f.to_ndarray(format="rgb24") for i, f in enumerate(clip.decode(video=0)) if i % 50 == 0]
     assert len(frames) == 5
     found = haar.detect(frames)

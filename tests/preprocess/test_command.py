@@ -13,7 +13,6 @@ from tests.preprocess.stubs import noise, write_video
 from wav2lip.clips import Clip, read_filelist
 
 ROOT = Path(__file__).resolve().parents[2]
-MEDIA = ROOT.parent / "shared" / "media"
 
 
 def command(*arguments):
@@ -74,10 +73,8 @@ def test_compat_public_reaches_the_settings():
     assert "compat: public" in ran.stdout.splitlines()
 
 
-def test_a_real_speaker_is_found_in_every_frame(tmp_path):
-    video = MEDIA / "speaker_d_524_25fps.mp4"
-    if not video.exists():
-        pytest.skip("the real clips are not on this machine")
+def test_a_real_speaker_is_found_in_every_frame(tmp_path, shared_media):
+    video = shared_media / "speaker_d_524_25fps.mp4"
     ran = command(f"videos={video}", f"out={tmp_path}/out", "detector=haar", "workers=1")
     assert ran.returncode == 0, ran.stderr
     assert len(Clip.open(tmp_path / "out/speaker_d_524_25fps/00000").frames) >= 120  # of 122

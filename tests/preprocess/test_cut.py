@@ -166,7 +166,7 @@ def test_fifteen_faces_are_too_few_and_sixteen_enough(tmp_path):
 
 
 def test_a_mel_made_in_pieces_has_no_seam(tmp_path, monkeypatch):
-    monkeypatch.setattr("preprocess.sound.COLUMNS", 37)
+    monkeypatch.setattr("wav2lip.audio.PIECE", 37)
     wav = noise(3.01).astype(np.float32)
     with ClipWriter(tmp_path, "a/b") as writer:
         writer.write_frame(0, np.zeros((8, 8, 3), np.uint8))

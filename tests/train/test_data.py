@@ -14,12 +14,11 @@ from train.data import (
     Windows,
     batches,
     loader,
-    open_clips,
-    usable,
-    whole_windows,
+    open_windows,
 )
 from wav2lip.audio import melspectrogram
 from wav2lip.errors import InputError
+from wav2lip.windows import whole_windows
 
 
 def golden_frames(height, width):
@@ -111,8 +110,12 @@ def data_root(tmp_path):
 
 
 def windows_of(root, seed=0, clips_equal=False):
-    clips = [ClipWindows.for_syncnet(clip, 5) for clip in open_clips(root, root / "train.txt")]
-    return Windows(usable(clips, root / "train.txt"), SyncNetSamples(5), seed, clips_equal)
+    clips = open_windows(root, root / "train.txt", for_syncnet)
+    return Windows(clips, SyncNetSamples(5), seed, clips_equal)
+
+
+def for_syncnet(clip):
+    return ClipWindows.for_syncnet(clip, 5)
 
 
 def first_batches(root, workers, count=3, first_step=0):
@@ -170,9 +173,31 @@ def test_nothing_but_damage_ends_in_one_sentence_instead_of_a_hang(data_root, wo
 
 
 def test_wrong_folders_and_short_clips_end_in_one_sentence_with_the_reason(data_root):
-    with pytest.raises(InputError, match="none of its 3 clips .* no such clip folder"):
-        open_clips(data_root / "elsewhere", data_root / "train.txt")
+    with pytest.raises(InputError, match=r"none of its 3 clips .* no such clip folder"):
+        open_windows(data_root / "elsewhere", data_root / "train.txt", for_syncnet)
     for n in range(3):
         write_clip(data_root, f"speaker/{n}", frames=range(15))
     with pytest.raises(InputError, match="15 face crops, fewer than 16"):
-        open_clips(data_root, data_root / "train.txt")
+        open_windows(data_root, data_root / "train.txt", for_syncnet)
+
+
+def test_a_bad_clip_is_named_and_the_others_are_used(data_root, caplog):
+    (data_root / "speaker/0/audio.wav").write_bytes(b"")
+    write_clip(data_root, "speaker/1", frames=range(0, 80, 2))  # no five in a row
+    used = open_windows(data_root, data_root / "train.txt", for_syncnet)
+    assert [windows.clip.path.name for windows in used] == ["2"]
+    assert "speaker/0/audio.wav: is empty" in caplog.text
+    assert "speaker/1: has no window" in caplog.text
+
+
+def test_sound_that_ends_before_its_header_says_and_a_frame_that_vanished_are_replaced_and_named(data_root, caplog):
+    windows = windows_of(data_root)
+    for clip in windows.clips[:2]:
+        audio = clip.clip.path / "audio.wav"
+        audio.write_bytes(audio.read_bytes()[:60_000])
+    for frame in range(20, 40):
+        (data_root / "speaker/2" / f"{frame}.jpg").unlink()
+    shapes = {windows[n].mel.shape for n in range(60)}
+    assert shapes == {(1, 80, 16)}
+    assert "its sound ends at mel column" in caplog.text
+    assert "jpg: cannot be read" in caplog.text

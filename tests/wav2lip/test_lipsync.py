@@ -12,11 +12,13 @@ from face_detection import Face
 from models import Wav2Lip
 from tests.conftest import tone, write_video, write_wav
 from tests.reference import golden, weights
+from tests.wav2lip.test_media import levels_of, timed_video
 from wav2lip.audio import melspectrogram
+from wav2lip.checkpoints import Checkpoint, save_checkpoint
 from wav2lip.crops import Pads
 from wav2lip.errors import InputError
 from wav2lip.face_source import FaceSource, Framing
-from wav2lip.lipsync import LipSync, Options
+from wav2lip.lipsync import LipSync, Options, sound_windows
 from wav2lip.media import probe, read_frames
 from wav2lip.windows import InferenceWindows
 
@@ -52,7 +54,7 @@ class Detector:
 
 def lipsync(boxes, generator=None):
     torch.manual_seed(0)
-    return LipSync(generator or Wav2Lip(width=0.125), torch.device("cpu"), lambda: Detector(boxes))
+    return LipSync(generator or Wav2Lip(width=0.125), torch.device("cpu"), lambda batch_size, compat: Detector(boxes))
 
 
 def test_the_whole_of_inference_is_the_golden_one():
@@ -94,7 +96,7 @@ def test_with_a_fixed_box_composites_are_those_of_the_plain_algorithm():
     generator, mel = Wav2Lip(), melspectrogram(tone(0.6).astype(np.float32))
     generator.load_state_dict(weights("generator"))
     top, bottom, left, right = 20, 121, 30, 110
-    plain = []  # spec 7.2, steps 3 to 7, one frame at a time
+    plain = []  # one frame at a time, in BGR, as the release does
     generator.eval()
     for i in range(12):
         start = int(i * (80.0 / 25))
@@ -130,11 +132,48 @@ def test_a_frame_without_a_face_passes_unchanged_and_is_reported_with_its_time(t
     assert max(change[10:18]) < 3 < min(change[:9])  # an untrained mouth is a blot; the rest is the encoder
 
 
-@pytest.mark.parametrize("options", [Options(strict=True), Options(compat="public")], ids=["strict", "public"])
-def test_strict_and_public_stop_at_a_frame_without_a_face(options):
+@pytest.mark.parametrize(("options", "flag"), [
+    (Options(strict=True), "--strict"), (Options(compat="public"), "--compat public"),
+])  # fmt: skip
+def test_strict_and_public_stop_at_a_frame_without_a_face_and_name_the_flag_that_asks_it(options, flag):
     frames = Frames([np.zeros((256, 256, 3), np.uint8)] * 20)
-    with pytest.raises(InputError, match="frame 10: no face found"):
+    with pytest.raises(InputError, match=f"frame 10: no face found; .* or leave out {flag}$"):
         lipsync([(60, 40, 180, 200)] * 10 + [None] * 10).find_boxes(frames, 20, options)
+
+
+@pytest.mark.parametrize(("device", "most"), [("cpu", 8), ("meta", 24)])
+def test_the_detector_is_built_for_the_options_and_kept_while_they_are_the_same(device, most):
+    built = []
+
+    def build(batch_size, compat):
+        built.append((batch_size, compat))
+        return Detector([(0, 0, 8, 8)])
+
+    ours, source = LipSync(Wav2Lip(width=0.125), torch.device(device), build), Frames([np.zeros((64, 64, 3), np.uint8)])
+    assert built == []  # a fixed box needs none
+    for compat in ("none", "none", "public"):
+        ours.find_boxes(source, 1, Options(face_det_batch_size=24, compat=compat))
+    ours.find_boxes(source, 1, Options(face_det_batch_size=3, compat="public"))
+    assert built == [(most, "none"), (most, "public"), (3, "public")]
+
+
+def test_the_batch_size_and_compat_of_the_options_reach_s3fd(tmp_path, monkeypatch):
+    asked = {}
+
+    def build(name, **arguments):
+        asked.update(arguments)
+        return Detector([(0, 0, 8, 8)])
+
+    monkeypatch.setattr("wav2lip.lipsync.build_detector", build)
+    save_checkpoint(tmp_path / "g.pth", Checkpoint(Wav2Lip(width=0.125).state_dict()))
+    ours = LipSync.from_checkpoint(tmp_path / "g.pth", device="cpu")
+    ours.find_boxes(Frames([np.zeros((64, 64, 3), np.uint8)]), 1, Options(face_det_batch_size=5, compat="public"))
+    assert (asked["batch_size"], asked["compat"]) == (5, "public")
+
+
+def test_an_unknown_compat_is_refused_by_its_flag():
+    with pytest.raises(InputError, match="--compat is publik; choose one of none, public"):
+        Options(compat="publik")
 
 
 def test_a_video_without_any_face_is_refused_and_leaves_no_result(tmp_path, portrait):
@@ -222,7 +261,35 @@ def test_memory_holds_a_batch_of_frames_whatever_the_length():
     boxes = ours.find_boxes(source, len(windows))
     for _ in ours.frames(source, windows, boxes):
         pass
-    assert most <= 40  # two batches of 16 in detection, 8 in generation
+    assert most <= 17  # two batches of 8 in generation, and the frame to come
+
+
+def test_compat_public_takes_the_frames_of_a_variable_rate_as_they_are_at_the_mean_rate(tmp_path):
+    levels = [20, 60, 100, 140, 180]
+    path = timed_video(tmp_path / "phone.mp4", [0.0, 0.04, 0.08, 0.6, 0.64], levels)
+    source = FaceSource(path, compat="public")
+    assert levels_of(source.frames()) == pytest.approx(levels, abs=2)
+    assert source.fps == probe(path).require_video().mean_fps < 10
+    assert len(list(FaceSource(path).frames())) == 17  # 0.68 s at 25 a second: by its times
+
+
+def test_compat_public_leaves_a_picture_unframed(tmp_path, portrait):
+    cv2.imwrite(str(tmp_path / "face.png"), portrait[..., ::-1])
+    framing = Framing(resize_factor=2, rotate=True, crop=(0, 100, 0, -1))
+    (public,) = FaceSource(tmp_path / "face.png", framing=framing, compat="public").frames()
+    np.testing.assert_array_equal(public, portrait)
+    (framed,) = FaceSource(tmp_path / "face.png", framing=framing).frames()
+    assert framed.shape == (100, 128, 3)
+
+
+@pytest.mark.parametrize(("samples", "enough"), [(2999, False), (3000, True)])
+def test_compat_public_refuses_sound_shorter_than_a_window(tmp_path, samples, enough):
+    sound = write_wav(tmp_path / "word.wav", tone(1.0)[:samples])  # 16 columns need 15 steps of 200 samples
+    if enough:
+        assert len(sound_windows(sound, Fraction(25), "public")) == 2
+        return
+    with pytest.raises(InputError, match=r"word\.wav: 0\.19 s of sound are too short; give at least 0\.2 s$"):
+        sound_windows(sound, Fraction(25), "public")
 
 
 def test_a_rotated_phone_video_is_upright(tmp_path, portrait):

@@ -16,6 +16,7 @@ import pytest
 
 from tests.conftest import tone, write_wav
 from wav2lip.errors import InputError
+from wav2lip.media import read_frames
 from wav2lip.video_writer import CONTAINERS, VideoWriter
 
 GREY = np.full((64, 64, 3), 120, np.uint8)
@@ -97,6 +98,16 @@ def test_colours_come_back(tmp_path, colour):
     assert np.abs(frames.astype(int) - colour).max() <= 3
 
 
+@pytest.mark.parametrize(("height", "width", "matrix"), [(720, 1280, 1), (256, 256, 6)])
+def test_colours_are_tagged_as_players_take_a_video_of_that_size(tmp_path, height, width, matrix):
+    path = write(tmp_path / "a.mp4", [np.full((height, width, 3), (200, 40, 40), np.uint8)])
+    with av.open(str(path)) as file:
+        (frame,) = file.decode(video=0)
+    assert (frame.colorspace, frame.color_primaries, frame.color_trc, frame.color_range) == (matrix, 1, 1, 1)
+    shown = next(read_frames(path))[100, 100]
+    assert np.abs(shown.astype(int) - (200, 40, 40)).max() <= 3
+
+
 @pytest.mark.parametrize(("height", "width"), [(63, 64), (64, 63), (61, 47), (1, 1)])
 def test_odd_sizes_grow_by_a_repeated_edge(tmp_path, height, width):
     frame = np.full((height, width, 3), 60, np.uint8)
@@ -156,6 +167,7 @@ def test_any_name_is_written_and_heard(tmp_path, monkeypatch, name):
     assert abs(lag(sound(Path(name)), noise(0.4))) < 0.04
 
 
+@pytest.mark.skipif(os.path.supports_unicode_filenames, reason="every name is Unicode")
 @pytest.mark.parametrize("names", [("a.mp4", b"caf\xe9.wav"), (b"caf\xe9.mp4", "a.wav")], ids=ascii)
 def test_a_name_that_is_not_unicode_is_refused_before_any_work(tmp_path, names):
     path, audio = (tmp_path / os.fsdecode(name) for name in names)
