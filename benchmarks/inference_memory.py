@@ -24,8 +24,7 @@ from models import Wav2Lip
 from wav2lip.checkpoints import Checkpoint, save_checkpoint
 from wav2lip.crops import FACE_SIZE, cut, from_network, generator_input, paste, resize, to_network
 from wav2lip.lipsync import LipSync, sound_windows
-from wav2lip.media import read_frames
-from wav2lip.video_writer import VideoWriter
+from wav2lip.media import VideoWriter, read_frames
 
 BOX = (100, 40, 200, 160)  # left, top, right, bottom
 

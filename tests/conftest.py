@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import skimage.data
 
-from wav2lip.video_writer import VideoWriter
+from wav2lip.media import VideoWriter
 
 SHARED_MEDIA = Path(__file__).resolve().parents[2] / "shared" / "media"
 

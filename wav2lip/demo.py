@@ -21,10 +21,9 @@ from wav2lip import demo_page
 from wav2lip.checkpoints import load_network
 from wav2lip.clips import Clip, read_filelist
 from wav2lip.errors import run
-from wav2lip.media import read_frames
+from wav2lip.media import VideoWriter, read_frames
 from wav2lip.metrics import agreement_by_shift, sync_loss_of
 from wav2lip.sample import Speaker, write_sample, write_speech
-from wav2lip.video_writer import VideoWriter
 
 log = logging.getLogger(__name__)
 

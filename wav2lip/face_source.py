@@ -14,8 +14,7 @@ import numpy as np
 
 from wav2lip.crops import resize
 from wav2lip.errors import InputError
-from wav2lip.media import probe, read_frames
-from wav2lip.pictures import is_picture, read_picture
+from wav2lip.media import is_picture, probe, read_frames, read_picture
 
 log = logging.getLogger(__name__)
 

@@ -24,8 +24,7 @@ from wav2lip.devices import choose_device
 from wav2lip.errors import InputError
 from wav2lip.face_boxes import Box, boxes_to_paint, boxes_to_paint_public, detect_faces, no_face_in
 from wav2lip.face_source import MISSING, NO_FRAMING, FaceSource, Framing
-from wav2lip.media import probe, read_audio
-from wav2lip.video_writer import VideoWriter
+from wav2lip.media import VideoWriter, probe, read_audio
 from wav2lip.windows import WINDOW_COLUMNS, InferenceWindows
 
 log = logging.getLogger(__name__)

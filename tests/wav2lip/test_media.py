@@ -21,8 +21,7 @@ from scipy.signal import resample_poly
 from tests.conftest import tone, write_video, write_wav
 from wav2lip.audio import load_wav
 from wav2lip.errors import InputError
-from wav2lip.media import first_frame_time, probe, read_audio, read_frames
-from wav2lip.pictures import is_picture, read_picture
+from wav2lip.media import first_frame_time, is_picture, probe, read_audio, read_frames, read_picture
 
 MOMENT = Fraction(1, 1000)  # second: resolution of the times below
 

@@ -17,7 +17,7 @@ import pytest
 from tests.conftest import tone, write_wav
 from wav2lip.errors import InputError
 from wav2lip.media import read_frames
-from wav2lip.video_writer import CONTAINERS, VideoWriter
+from wav2lip.media.writer import CONTAINERS, VideoWriter
 
 GREY = np.full((64, 64, 3), 120, np.uint8)
 
@@ -253,7 +253,7 @@ def test_a_file_may_grow_no_further_as_on_a_full_disk(kept):
     program = f"""
 import resource, numpy as np
 from wav2lip.errors import run
-from wav2lip.video_writer import VideoWriter
+from wav2lip.media.writer import VideoWriter
 def main():
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
     with VideoWriter({str(kept)!r}, 25) as video:

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from wav2lip.errors import InputError
+from wav2lip.media import VideoWriter
 from wav2lip.sample.face import Look, animate
 from wav2lip.sample.speech import FRAME_RATE, SAMPLE_RATE, Speech, Voice, synthesise
-from wav2lip.video_writer import VideoWriter
 
 TAKES = 2  # recordings of each speaker, at least
 SOUND, SIGHT = 1, 2  # keep the random numbers of speech and head apart

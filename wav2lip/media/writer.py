@@ -19,7 +19,7 @@ import imageio_ffmpeg
 import numpy as np
 
 from wav2lip.errors import InputError
-from wav2lip.media import is_hd
+from wav2lip.media.video import is_hd
 
 CONTAINERS = (".mp4", ".mov", ".m4v", ".mkv", ".avi", ".ts", ".flv", ".3gp")  # take H.264 with AAC, in one file
 

@@ -1,0 +1,109 @@
+"""Frames of a video, as a stream with true timestamps; never a whole video in memory."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from fractions import Fraction
+
+import av
+import numpy as np
+from av.video.reformatter import Colorspace
+
+from wav2lip.errors import InputError
+from wav2lip.media.container import UNTIMED, Join, OnProblem, PathType, decoded, open_media, pictures_of, probe
+
+log = logging.getLogger(__name__)
+
+
+UNTAGGED = 2  # FFmpeg's colour space of a frame that states none
+
+
+def read_frames(
+    path: PathType, fps: Fraction | float | None = None, on_problem: OnProblem = log.warning
+) -> Iterator[np.ndarray]:
+    """Decode a video, one frame in memory at a time, upright.
+
+    fps: None for the frames as they are; a rate to resample to by timestamps: output n is the frame nearest in time
+        to n / fps after the first one, so that a variable frame rate comes out right.
+    on_problem: called with a sentence where the file is damaged; decoding goes on with what is whole.
+    Yields: (H, W, 3) uint8 RGB, all of the first frame's size.
+    Raises: InputError if the file cannot be opened or has no video.
+    """
+    frames = _decode(path, on_problem)
+    if fps is None:
+        return (picture for _, _, picture in frames)
+    return _at_rate(frames, Fraction(fps).limit_denominator(1_000_000))
+
+
+def _decode(path: PathType, on_problem: OnProblem) -> Iterator[tuple[float, float, np.ndarray]]:
+    """Yield (seconds since the first frame, seconds it lasts, picture)."""
+    usual = 1 / float(probe(path).require_video().mean_fps)
+    with open_media(path) as container:
+        stream = pictures_of(container)
+        assert stream is not None
+        stream.thread_type = "AUTO"
+        timed = container.format.name not in UNTIMED
+        size: tuple[int, int] | None = None
+        first: float | None = None
+        last = -usual  # seconds since the first frame
+        left_out = 0
+        join = Join(container.name, stream.type, on_problem)
+        for frame in decoded(container, stream, on_problem):
+            size = size or (frame.width, frame.height)
+            time = last + usual
+            if timed and frame.time is not None:
+                first = frame.time if first is None else first
+                time = join.place(frame.time - first, last, last + usual)
+            if time <= last:
+                left_out += 1  # its time goes back: it was never on screen
+                continue
+            last = time
+            lasts = float(frame.duration * frame.time_base) if frame.duration and frame.time_base else usual
+            yield time, lasts, _upright(_rgb(frame, *size), frame.rotation)
+        join.report()
+        if left_out:
+            on_problem(f"{container.name}: {left_out} frames of video whose times go back were left out")
+
+
+def _rgb(frame: av.VideoFrame, width: int, height: int) -> np.ndarray:
+    if frame.colorspace == UNTAGGED and not frame.format.is_rgb and is_hd(frame.width, frame.height):
+        frame.colorspace = Colorspace.ITU709
+    # Named, or PyAV before 17 does not look at the frame's own.
+    return frame.to_ndarray(format="rgb24", dst_colorspace=Colorspace.ITU601, width=width, height=height)
+
+
+def is_hd(width: int, height: int) -> bool:
+    """Whether players take the colours of an untagged video for BT.709; those of smaller ones are BT.601."""
+    return width >= 1280 or height > 576
+
+
+def _upright(picture: np.ndarray, degrees: int) -> np.ndarray:
+    """Undo the rotation that a phone noted instead of turning the pixels; degrees counter-clockwise."""
+    quarter_turns = round(degrees / 90) % 4
+    return np.ascontiguousarray(np.rot90(picture, quarter_turns)) if quarter_turns else picture
+
+
+def _at_rate(frames: Iterator[tuple[float, float, np.ndarray]], fps: Fraction) -> Iterator[np.ndarray]:
+    n, shown, end = 0, None, 0.0
+    for time, lasts, picture in frames:
+        # Ticks nearer to the frame before than to this one still show the one before.
+        while shown is not None and n / fps <= (shown[0] + time) / 2:
+            yield shown[1]
+            n += 1
+        shown, end = (time, picture), time + lasts
+    while shown is not None and n / fps < end - 1e-6:
+        yield shown[1]
+        n += 1
+
+
+def first_frame_time(path: PathType) -> float:
+    """Time in the container, in seconds, of the first frame of the video: where its sound has to begin too."""
+    probe(path).require_video()
+    with open_media(path) as container:
+        stream = pictures_of(container)
+        assert stream is not None
+        begin = float((stream.start_time or 0) * (stream.time_base or 0))
+        for frame in decoded(container, stream, log.warning):
+            return frame.time or 0.0 if container.format.name not in UNTIMED else begin
+    raise InputError(f"{path}: no frame of its video can be decoded; re-encode it or leave it out")
