@@ -27,6 +27,7 @@ from wav2lip.windows import WINDOW_COLUMNS, WINDOW_FRAMES, first_column, frame_c
 log = logging.getLogger(__name__)
 
 FEWEST_FRAMES = 16  # a clip with fewer face crops is left out, as in the release
+GRACE = 20  # seconds that a loader worker stays after it was told to end
 TRIES = 10  # draws in place of damaged samples before giving up
 
 
@@ -271,9 +272,11 @@ def loader(windows: Windows, numbers: Sampler[int] | range, batch_size: int, wor
 def _begin_worker(_worker: int) -> None:
     cv2.setNumThreads(1)  # workers that each use every core slow one another down
     torch.set_num_threads(1)
-    # A signal to all processes is for the loop, which saves first; workers leave when it does.
+    # A signal sent to all processes is for the loop, which saves first and then lets its workers go. One that is told
+    # to end and is still there after a while ends by the alarm, or a main process that waits for it would never leave.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if hasattr(signal, "SIGALRM"):
+        signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE))
 
 
 def batches(data: DataLoader) -> Iterator[Any]:

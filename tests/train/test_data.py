@@ -1,9 +1,15 @@
 """Samples are the public release's, are determined by their number, and bad clips are named."""
 
+import multiprocessing
+import os
+import signal
+import time
+
 import numpy as np
 import pytest
 import torch
 
+import train.data
 from tests.reference import golden
 from tests.wav2lip.test_clips import write_clip
 from train.data import (
@@ -201,3 +207,22 @@ def test_sound_that_ends_before_its_header_says_and_a_frame_that_vanished_are_re
     assert shapes == {(1, 80, 16)}
     assert "its sound ends at mel column" in caplog.text
     assert "jpg: cannot be read" in caplog.text
+
+
+def idle_worker():
+    train.data.GRACE = 2
+    train.data._begin_worker(0)
+    time.sleep(60)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="Windows sends no SIGTERM to workers")
+def test_a_worker_told_to_end_stays_for_a_while_and_ends_then():
+    worker = multiprocessing.get_context("spawn").Process(target=idle_worker)
+    worker.start()
+    time.sleep(8)  # until it is set up
+    os.kill(worker.pid, signal.SIGINT)
+    os.kill(worker.pid, signal.SIGTERM)
+    time.sleep(1)
+    assert worker.is_alive()
+    worker.join(timeout=30)
+    assert worker.exitcode == -signal.SIGALRM
