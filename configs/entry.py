@@ -38,4 +38,5 @@ def run(task: Callable[[DictConfig], int | None], config: str) -> None:
     try:
         main()
     except (HydraException, OmegaConfBaseException) as error:
-        errors.exit_with(f"config: {' '.join(str(error).split())}; see --help for the keys there are")
+        reason = " ".join(str(error).split()).split(" To append to your")[0].rstrip(".")  # "+key" would be ignored
+        errors.exit_with(f"config: {reason}; see --help for the keys there are")

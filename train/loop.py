@@ -111,6 +111,9 @@ class Loop:
         """Train to the end or to a signal; returns the exit code, 0 or 128 plus the signal's number."""
         sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.fabric.device))
         counted = 0
+        if self.schedule.over(self.progress):
+            log.info("nothing to do: step %d is at or past the end; raise max_steps or nepochs", self.progress.step)
+            return 0
         base_rates = [trained.rates() for trained in self.trained]
         with Interrupt() as interrupt, self.monitor, self._bar() as bar:
             for batch in self._inputs(self.train_batches(self.progress.step)):
@@ -141,6 +144,7 @@ class Loop:
             files = " ".join(f"{trained.prefix}checkpoint_path={self._path(trained)}" for trained in self.trained)
             log.info("stopped by %s; saved, go on with %s", signal.Signals(interrupt.signal).name, files)
             return 128 + interrupt.signal
+        log.info("done: %s", self._path(self.trained[0]))
         return 0
 
     def _stopped(self, interrupt: Interrupt) -> bool:

@@ -73,6 +73,8 @@ def read_windows(cfg: DictConfig, split: str, samples: Samples, windows_of: Any)
     windows_of: makes ClipWindows of a Clip.
     """
     filelist = filelist_folder(cfg) / f"{split}.txt"
+    if not Path(cfg.data_root).is_dir():
+        raise InputError(f"{cfg.data_root}: no such folder; give the data_root that preprocess made")
     clips = open_windows(Path(cfg.data_root), filelist, windows_of)
     # Another seed for validation: its windows are never the first ones of training.
     seed = cfg.seed if split == "train" else cfg.seed + 1

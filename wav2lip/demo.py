@@ -44,7 +44,7 @@ class Size:
     speech_seconds: float  # of the unseen sound
 
 
-FULL = Size(clips=20, seconds=7, expert_steps=400, generator_steps=600, speech_seconds=8)
+FULL = Size(clips=20, seconds=7, expert_steps=360, generator_steps=440, speech_seconds=8)
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,9 @@ class Scores:
             sentences.append(f"the expert's held-out accuracy is {self.accuracy:.2f}, near chance (0.5)")
         if self.val_sync >= self.val_sync_of_input:
             sentences.append(f"generated lips fit held-out sound no better ({self.val_sync:.2f}) than untouched ones")
-        if self.result_sync >= self.untouched_sync:
+        if self.result_sync == float("inf"):
+            sentences.append("no face can be found in the result")
+        elif self.result_sync >= self.untouched_sync:
             sentences.append(f"the result's lips fit its sound no better ({self.result_sync:.2f}) than before")
         return sentences
 
@@ -155,11 +157,19 @@ def dub(face: Path, speech: Path, outfile: Path, seconds: float) -> None:
 
 
 def sync_curve(out: Path, video: Path, expert_file: Path) -> np.ndarray:
-    """Agreement of a finished video's lips with its sound, (windows, shifts); through preprocessing, like any video."""
-    root = out / "judged"
-    stage("preprocess", f"videos={quoted(video)}", f"out={quoted(root / video.stem)}", "detector=haar", "workers=0")
-    clip = next(path.parent for path in (root / video.stem).glob("*/*/audio.wav"))
-    return agreement_by_shift(load_network(expert_file, SyncNet).eval(), Clip.open(clip), SHIFTS)
+    """Agreement of a finished video's lips with its sound, (windows, shifts); through preprocessing, like any video.
+
+    No rows if no face can be found in it, as in what an untrained generator paints.
+    """
+    root = out / "judged" / video.stem
+    subprocess.run(
+        [sys.executable, "-m", "preprocess", f"videos={quoted(video)}", f"out={quoted(root)}", "detector=haar",
+         "workers=0", "overwrite=true"], check=False,
+    )  # fmt: skip
+    clips = [path.parent for path in root.glob("*/*/audio.wav")]
+    if not clips:
+        return np.zeros((0, len(SHIFTS)), np.float32)
+    return agreement_by_shift(load_network(expert_file, SyncNet).eval(), Clip.open(clips[0]), SHIFTS)
 
 
 def judge(expert: Path, generator: Path, curves: dict[str, np.ndarray]) -> Scores:
@@ -171,9 +181,13 @@ def judge(expert: Path, generator: Path, curves: dict[str, np.ndarray]) -> Score
         auc=heard["auc"],
         val_sync=painted["sync"],
         val_sync_of_input=painted["sync_of_input"],
-        result_sync=sync_loss_of(curves["generated"][:, now]),
-        untouched_sync=sync_loss_of(curves["untouched"][:, now]),
+        result_sync=_loss(curves["generated"][:, now]),
+        untouched_sync=_loss(curves["untouched"][:, now]),
     )
+
+
+def _loss(agreement: np.ndarray) -> float:
+    return sync_loss_of(agreement) if len(agreement) else float("inf")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ MEANING = {
     "auc": "the same as area under the ROC curve (chance 0.5)",
     "val_sync": "sync loss of lips generated for held-out sound (lower is better)",
     "val_sync_of_input": "sync loss of the same windows untouched",
-    "result_sync": "sync loss of the finished video below",
+    "result_sync": "sync loss of the finished video above",
     "untouched_sync": "sync loss of the same video with the new sound and its old lips",
 }
 PAGE = Template("""<!doctype html>
@@ -100,6 +100,8 @@ def draw_shifts(file: Path, shifts: Sequence[int], curves: Mapping[str, np.ndarr
     figure = Figure(figsize=(6, 3.2))
     panel = figure.subplots()
     for name, agreement in curves.items():
+        if not len(agreement):
+            continue  # no face in it
         panel.plot(shifts, agreement.mean(axis=0), "o-", markersize=3, label=name)
     panel.set(xlabel="sound moved by (frames)", ylabel="mean agreement", ylim=(0, 1))
     panel.legend()

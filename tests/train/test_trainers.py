@@ -224,7 +224,8 @@ def test_an_interrupt_saves_before_leaving(number, workers, noise_data, tmp_path
 
 
 @pytest.mark.parametrize(("overrides", "sentence"), [
-    (["data_root=/nowhere"], "train.txt: no such file list"),
+    (["data_root=/nowhere"], "/nowhere: no such folder"),
+    (["filelists=/nowhere"], "/nowhere/train.txt: no such file list"),
     (["syncnet_checkpoint_path=/nowhere/x.pth"], "/nowhere/x.pth: no such checkpoint"),
     (["checkpoint_path={expert}"], "does not fit Wav2Lip; it holds a SyncNet expert"),
     (["lr_schedule=cosine", "max_steps=null"], "lr_schedule=cosine falls to 0 at max_steps"),
@@ -242,7 +243,7 @@ def test_bad_input_is_one_sentence(overrides, sentence, noise_data, expert, tmp_
 @pytest.mark.parametrize(("arguments", "sentence"), [
     ([], "error: checkpoint_dir is not given; add checkpoint_dir=... to the command"),
     (["data_rot=x"], "error: config: Could not override 'data_rot'"),
-    (["data_root=/nowhere", "checkpoint_dir=x", "filelists=y"], "error: y/train.txt: no such file list"),
+    (["data_root=/nowhere", "checkpoint_dir=x", "filelists=y"], "error: /nowhere: no such folder"),
 ])  # fmt: skip
 def test_bad_input_on_the_command_line_is_one_sentence_with_exit_code_2(arguments, sentence):
     done = subprocess.run([sys.executable, "-m", "train.syncnet", *arguments], capture_output=True, text=True,
@@ -266,3 +267,12 @@ def test_a_configured_sync_weight_counts_after_a_resume(noise_data, expert, tmp_
     curves = EventAccumulator(str(folder / "tensorboard")).Reload()
     loss, l1, sync = (curves.Scalars(f"train/{name}")[-1].value for name in ("loss", "l1", "sync"))
     assert loss == pytest.approx(0.5 * l1 + 0.5 * sync, rel=1e-4)
+
+
+def test_going_on_past_the_end_says_so_and_changes_nothing(noise_data, expert, tmp_path, caplog):
+    first = run("syncnet", noise_data, tmp_path / "first", expert, "max_steps=3")
+    caplog.set_level("INFO", logger="train")
+    again = run("syncnet", noise_data, tmp_path / "again", expert, "max_steps=2",
+                f"checkpoint_path={first}/checkpoint_step000000003.pth")  # fmt: skip
+    assert "nothing to do: step 3" in caplog.text
+    assert not list(again.glob("*.pth"))
