@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 
 import hydra
-from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -21,11 +20,11 @@ def run(task: Callable[[DictConfig], int | None], config: str) -> None:
     Hydra's flags --help, --cfg job and --config-dir work; --multirun is refused, since a run ends the process.
     Exit codes: the task's (None is 0); 2 with a sentence for a bad override, a missing value or bad input.
     """
+    if {"--multirun", "-m"} & set(sys.argv[1:]):
+        errors.exit_with("--multirun is not for this command; start it once for each setting")
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # its errors come up to us instead of being printed there
 
     def checked(cfg: DictConfig) -> int | None:
-        if HydraConfig.get().mode == RunMode.MULTIRUN:
-            raise errors.InputError("--multirun is not for this command; start it once for each setting")
         missing = sorted(OmegaConf.missing_keys(cfg))
         if missing:
             raise errors.InputError(f"{missing[0]} is not given; add {missing[0]}=... to the command")
