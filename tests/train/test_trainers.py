@@ -243,9 +243,10 @@ def test_bad_input_is_one_sentence(overrides, sentence, noise_data, expert, tmp_
 @pytest.mark.parametrize(("arguments", "sentence"), [
     ([], "error: checkpoint_dir is not given; add checkpoint_dir=... to the command"),
     (["data_rot=x"], "error: config: Could not override 'data_rot'"),
-    (["data_root=/nowhere", "checkpoint_dir=x", "filelists=y"], "error: /nowhere: no such folder"),
+    (["data_root=/nowhere", "checkpoint_dir={tmp_path}", "filelists=y"], "error: /nowhere: no such folder"),
 ])  # fmt: skip
-def test_bad_input_on_the_command_line_is_one_sentence_with_exit_code_2(arguments, sentence):
+def test_bad_input_on_the_command_line_is_one_sentence_with_exit_code_2(arguments, sentence, tmp_path):
+    arguments = [text.format(tmp_path=tmp_path) for text in arguments]
     done = subprocess.run([sys.executable, "-m", "train.syncnet", *arguments], capture_output=True, text=True,
                           cwd=ROOT)  # fmt: skip
     assert done.returncode == 2
