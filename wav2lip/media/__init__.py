@@ -3,7 +3,7 @@
 from wav2lip.media.container import AudioStream, Media, VideoStream, probe
 from wav2lip.media.pictures import is_picture, read_picture
 from wav2lip.media.sound import read_audio
-from wav2lip.media.video import first_frame_time, read_frames
+from wav2lip.media.video import first_frame_time, read_frames, times_leap
 from wav2lip.media.writer import VideoWriter
 
 __all__ = [
@@ -17,4 +17,5 @@ __all__ = [
     "read_audio",
     "read_frames",
     "read_picture",
+    "times_leap",
 ]

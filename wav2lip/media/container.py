@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from os import PathLike
 from pathlib import Path
 
@@ -172,6 +173,24 @@ def decoded(container: av.container.InputContainer, stream: av.stream.Stream, on
             damaged += 1
     if damaged:
         on_problem(f"{path}: {damaged} damaged packets of {stream.type} were left out")
+
+
+def landed(
+    container: av.container.InputContainer, stream: av.VideoStream | av.AudioStream, time: float, on_problem: OnProblem
+) -> Iterator:
+    """Decode a stream from some place at or before a time on, in seconds, without decoding all that is before it.
+
+    Where that fails, as in formats without an index, from the beginning.
+    """
+    assert stream.time_base is not None
+    with contextlib.suppress(av.FFmpegError):
+        container.seek(int(time / stream.time_base), stream=stream)
+        frames = decoded(container, stream, on_problem)
+        start = next(frames, None)
+        if start is not None and start.time is not None and start.time <= time:
+            return chain([start], frames)
+    container.seek(0)  # the beginning of the file, before the first of its times
+    return decoded(container, stream, on_problem)
 
 
 class Join:

@@ -9,22 +9,28 @@ import av
 import numpy as np
 import soxr
 
-from wav2lip.media.container import Join, OnProblem, PathType, decoded, open_media, probe, sound_of
+from wav2lip.media.container import Join, OnProblem, PathType, decoded, landed, open_media, probe, sound_of
 
 log = logging.getLogger(__name__)
 
 
+RUN_UP = 1.0  # seconds decoded before the first sample after a jump: compressed sound builds on what was before
 GAP = 0.04  # seconds, one frame: sound that is missing for longer is replaced by silence
 
 
 def read_audio(
-    path: PathType, rate: int, start: float | None = None, on_problem: OnProblem = log.warning
+    path: PathType,
+    rate: int,
+    start: float | None = None,
+    on_problem: OnProblem = log.warning,
+    jump: bool = False,
 ) -> Iterator[np.ndarray]:
     """Decode sound in blocks.
 
     rate: Hz to resample to.
     start: time in the container, in seconds, at which the first sample is to be; sound before it is dropped, and
         silence is put in where the track begins later or has a gap. None: the beginning of the container.
+    jump: go to `start` at once instead of decoding all that is before it; the file's times must not leap.
     Yields: (n,) float32 in [-1, 1], the mean over channels.
     Raises: InputError if the file cannot be opened or has no sound.
     """
@@ -33,8 +39,12 @@ def read_audio(
         stream = sound_of(container)
         assert stream is not None
         begin = (container.start_time or 0) / av.time_base if start is None else start
+        far = jump and begin > RUN_UP
+        frames = (
+            landed(container, stream, begin - RUN_UP, on_problem) if far else decoded(container, stream, on_problem)
+        )
         join = Join(container.name, stream.type, on_problem)
-        blocks = _from_time(decoded(container, stream, on_problem), begin, join)
+        blocks = _from_time(frames, begin, join)
         source_rate = stream.rate
         if source_rate == rate:
             yield from blocks
