@@ -2,6 +2,7 @@
 
 from models.discriminator import VisualQualityDiscriminator
 from models.syncnet import SyncNet
+from models.syncnet_v2 import SyncNetV2
 from models.wav2lip import Wav2Lip
 
-__all__ = ["SyncNet", "VisualQualityDiscriminator", "Wav2Lip"]
+__all__ = ["SyncNet", "SyncNetV2", "VisualQualityDiscriminator", "Wav2Lip"]

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 GOLDENS = Path(__file__).parent / "goldens"
-GAIN = {"syncnet": 1.4, "generator": 1.4, "quality_disc": 1.8, "s3fd": 1.2}
+GAIN = {"syncnet": 1.4, "generator": 1.4, "quality_disc": 1.8, "s3fd": 1.2, "syncnet_v2": 1.2}
 NORM_SCALE = {"conv3_3_norm.weight": 10, "conv4_3_norm.weight": 8, "conv5_3_norm.weight": 5}
 
 

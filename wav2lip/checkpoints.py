@@ -27,7 +27,7 @@ KNOWN_NETWORKS = {
     "output_block.1.weight": "a Wav2Lip generator",
     "face_encoder.0.conv_block.0.weight": "a SyncNet expert",
     "conv3_3_norm_mbox_conf.weight": "the S3FD face detector",
-    "netcnnaud.0.weight": "SyncNet v2, which only evaluation uses",
+    "netcnnaud.0.weight": "SyncNet v2, which sync is scored with",
 }
 
 
