@@ -11,6 +11,7 @@ import cv2.data
 import numpy as np
 
 from face_detection.interface import DetectorError, Face
+from face_detection.working_size import shrunk
 
 CASCADE = "haarcascade_frontalface_alt.xml"  # fewest false faces of the four frontal ones, see docs/face_boxes.md
 STAGES = 22  # in that cascade; a group of windows none of which passed them all is no face
@@ -52,7 +53,7 @@ class Haar:
         return [self._detect_one(frame) for frame in frames]
 
     def _detect_one(self, frame: np.ndarray) -> list[Face]:
-        picture, scale = self._shrink(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY))
+        picture, scale = shrunk(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), self.max_side)
         squares, stages, weights = self.cascade.detectMultiScale3(
             picture,
             scaleFactor=SCALE_STEP,
@@ -67,15 +68,6 @@ class Haar:
             if passed >= STAGES
         ]
         return sorted(faces, key=lambda face: face.score, reverse=True)
-
-    def _shrink(self, picture: np.ndarray) -> tuple[np.ndarray, float]:
-        """The picture at working size, and how many original pixels one of its pixels is."""
-        longer = max(picture.shape)
-        if longer <= self.max_side:
-            return picture, 1.0
-        scale = longer / self.max_side
-        size = (max(1, round(picture.shape[1] / scale)), max(1, round(picture.shape[0] / scale)))
-        return cv2.resize(picture, size, interpolation=cv2.INTER_AREA), scale
 
 
 def _calibrated(left: float, top: float, side: float) -> tuple[float, float, float, float]:

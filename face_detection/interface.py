@@ -19,6 +19,8 @@ class Face:
 
     box: tuple[float, float, float, float]  # left, top, right, bottom in pixels of the picture
     score: float  # detector confidence in [0, 1]
+    landmarks: tuple[tuple[float, float], ...] | None = None  # x, y in pixels of the eyes, nose tip and mouth corners,
+    #   the left in the picture before the right; None where the detector gives none
 
     @property
     def area(self) -> float:
@@ -30,7 +32,7 @@ class Face:
 class Detector(Protocol):
     """Pictures in, faces out."""
 
-    name: str  # "s3fd" or "haar", written into clip.json
+    name: str  # "s3fd", "mtcnn" or "haar", written into clip.json
 
     def detect(self, frames: Sequence[np.ndarray]) -> list[list[Face]]:
         """Find faces.

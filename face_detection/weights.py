@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import logging
 import os
 import shutil
 import tempfile
+import time
 import urllib.request
 from pathlib import Path
 
@@ -20,17 +22,19 @@ FILE_NAME = "s3fd-619a316812.pth"
 SHA256_START = "619a316812"
 LOCAL = Path("models/s3fd.pth")  # from the working directory
 TIMEOUT = 10.0  # seconds to connect, and between two pieces of data
+PATIENCE = 24 * 3600.0  # seconds after a failed download before it is tried again unasked
 
 REMEDY = f"download {URL} and put it at {LOCAL}"
 
 logger = logging.getLogger(__name__)
 
 
-def s3fd_weights(given: Path | None, download: bool) -> Path:
+def s3fd_weights(given: Path | None, download: bool, retry: bool = True) -> Path:
     """The file with the weights of S3FD.
 
     given: a file that the user named; it is used, or missing is an error.
     download: whether to fetch the file into torch's cache when it is nowhere.
+    retry: whether to do so even if that failed less than a day ago.
     Raises: DetectorError with the reason and the remedy when there are no weights.
     """
     if given is not None:
@@ -43,7 +47,16 @@ def s3fd_weights(given: Path | None, download: bool) -> Path:
             return path
     if not download:
         raise DetectorError(f"the weights of S3FD are neither at {LOCAL} nor at {cached}; {REMEDY}")
-    fetch(URL, cached, SHA256_START)
+    note = cached.with_name(cached.name + ".failed")
+    if not retry and _is_recent(note):
+        raise DetectorError(f"S3FD's weights could not be downloaded lately; {REMEDY}, or remove {note} to try again")
+    try:
+        fetch(URL, cached, SHA256_START)
+    except DetectorError:
+        with contextlib.suppress(OSError):  # where no note can be left, the next build tries again
+            note.touch()
+        raise
+    note.unlink(missing_ok=True)
     return cached
 
 
@@ -76,6 +89,10 @@ def fetch(url: str, path: Path, sha256_start: str) -> None:
         raise DetectorError(f"{url} cannot be downloaded ({error}); {REMEDY}") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _is_recent(note: Path) -> bool:
+    return note.is_file() and time.time() - note.stat().st_mtime < PATIENCE
 
 
 def _sha256(path: Path) -> str:

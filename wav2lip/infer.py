@@ -68,7 +68,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--rotate", action="store_true", help="turn frames by 90 degrees clockwise, before the crop")
     add("--nosmooth", action="store_true", help="do not smooth face boxes over time")
     add("--strict", action="store_true", help="stop at a frame without a face instead of passing it through")
-    add("--detector", choices=["auto", "s3fd", "haar"], default="auto", help="auto: S3FD where its weights are")
+    detectors = ["auto", "s3fd", "mtcnn", "haar"]
+    add("--detector", choices=detectors, default="auto", help="auto: S3FD where its weights are, else MTCNN")
     add("--s3fd_weights", metavar="FILE", help="S3FD weights; default: models/s3fd.pth, or the download cache")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     add("--compat", choices=COMPAT, default="none",

@@ -88,7 +88,7 @@ class LipSync:
     ) -> LipSync:  # fmt: skip
         """A generator of this project or the public release.
 
-        device: auto, cpu, cuda, cuda:N or mps. detector: auto, s3fd or haar. s3fd_weights: file of S3FD's weights.
+        device: auto, cpu, cuda, cuda:N or mps. detector: auto, s3fd, mtcnn, haar. s3fd_weights: file of S3FD's weights.
         Raises: InputError if the checkpoint cannot be used or the device is not there.
         """
         chosen = choose_device(device)

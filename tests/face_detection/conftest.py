@@ -1,7 +1,8 @@
-"""A face, and a place without weights or net."""
+"""A face, and places without weights, net or the package that carries MTCNN's weights."""
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,13 @@ def no_weights(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     yield tmp_path
     torch.hub.set_dir(before)
+
+
+@pytest.fixture
+def no_mtcnn(monkeypatch) -> None:
+    """The package `mtcnn` is not found."""
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "mtcnn" else find_spec(name))
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
@@ -24,6 +26,17 @@ def weights_file(tmp_path_factory):
 
 
 @pytest.fixture
+def unreachable(tmp_path, monkeypatch):
+    """The address of S3FD's weights leads nowhere."""
+    monkeypatch.setattr(s3fd_files, "URL", (tmp_path / "nowhere.pth").as_uri())
+
+
+def note():
+    """What a failed download leaves."""
+    return cached_file().with_name(cached_file().name + ".failed")
+
+
+@pytest.fixture
 def server(tmp_path):
     """A file with its address, and its SHA-256."""
     file = tmp_path / "served.bin"
@@ -31,25 +44,82 @@ def server(tmp_path):
     return file.as_uri(), hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def test_auto_without_weights_is_haar_with_exactly_one_warning(no_weights, caplog):
+def warnings(caplog):
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_auto_without_weights_is_mtcnn_with_exactly_one_line(no_weights, caplog):
+    with caplog.at_level(logging.DEBUG):
+        detector = build_detector("auto", download=False, batch_size=3)
+    assert (detector.name, detector.batch_size) == ("mtcnn", 3)
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert all(word in record.getMessage() for word in ("MTCNN", "S3FD", str(LOCAL), s3fd_files.URL))
+
+
+def test_auto_without_weights_and_without_mtcnn_is_haar_with_exactly_one_line(no_weights, no_mtcnn, caplog):
     with caplog.at_level(logging.DEBUG):
         detector = build_detector("auto", download=False)
     assert detector.name == "haar"
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
-    assert all(word in record.getMessage() for word in ("Haar", "S3FD", str(LOCAL), s3fd_files.URL))
+    assert all(word in record.getMessage() for word in ("Haar", "S3FD", str(LOCAL), "pip install", "mtcnn"))
 
 
-def test_auto_is_haar_when_the_download_fails(no_weights, monkeypatch, caplog):
-    monkeypatch.setattr(s3fd_files, "URL", (no_weights / "nowhere.pth").as_uri())
-    assert build_detector("auto").name == "haar"
-    assert [r.levelno for r in caplog.records if r.levelno >= logging.WARNING] == [logging.WARNING]
-    assert list(cached_file().parent.iterdir()) == []
+def test_auto_with_weights_is_s3fd_with_exactly_one_line(no_weights, weights_file, caplog):
+    with caplog.at_level(logging.DEBUG):
+        assert build_detector("auto", weights=weights_file).name == "s3fd"
+    (record,) = caplog.records
+    assert record.levelno == logging.INFO and str(weights_file) in record.getMessage()
+
+
+def test_auto_is_mtcnn_when_the_download_fails(no_weights, unreachable, caplog):
+    assert build_detector("auto").name == "mtcnn"
+    (line,) = warnings(caplog)
+    assert "cannot be downloaded" in line
+    assert not cached_file().exists()
+
+
+def test_auto_does_not_try_a_failed_download_again_that_day_and_says_so(no_weights, unreachable, caplog):
+    build_detector("auto")
+    caplog.clear()
+    with caplog.at_level(logging.DEBUG):
+        assert build_detector("auto").name == "mtcnn"
+    (record,) = caplog.records  # no "downloading"
+    assert "lately" in record.getMessage() and str(note()) in record.getMessage()
+
+
+def test_auto_tries_a_failed_download_again_a_day_later(no_weights, unreachable, caplog):
+    build_detector("auto")
+    yesterday = time.time() - 25 * 3600
+    os.utime(note(), (yesterday, yesterday))
+    caplog.clear()
+    build_detector("auto")
+    assert "cannot be downloaded" in warnings(caplog)[0]
+
+
+def test_s3fd_by_name_tries_a_failed_download_at_once(no_weights, unreachable, server, monkeypatch):
+    build_detector("auto")
+    url, digest = server
+    monkeypatch.setattr(s3fd_files, "URL", url)
+    monkeypatch.setattr(s3fd_files, "SHA256_START", digest)
+    assert s3fd_files.s3fd_weights(None, download=True) == cached_file()
+    assert not note().exists()
 
 
 def test_s3fd_without_weights_names_the_remedy(no_weights):
     with pytest.raises(DetectorError, match="models/s3fd.pth"):
         build_detector("s3fd", download=False)
+
+
+def test_mtcnn_by_name_warns_of_nothing(no_weights, caplog):
+    assert build_detector("mtcnn").name == "mtcnn"
+    assert not caplog.records
+
+
+def test_mtcnn_by_name_without_its_package_names_the_remedy(no_mtcnn):
+    with pytest.raises(DetectorError, match='pip install "mtcnn'):
+        build_detector("mtcnn")
 
 
 def test_haar_by_name_warns_of_nothing(no_weights, caplog):
@@ -58,7 +128,7 @@ def test_haar_by_name_warns_of_nothing(no_weights, caplog):
 
 
 def test_an_unknown_name_is_answered_with_the_choices():
-    with pytest.raises(DetectorError, match="'dlib'.*auto, s3fd, haar"):
+    with pytest.raises(DetectorError, match="'dlib'.*auto, s3fd, mtcnn, haar"):
         build_detector("dlib")
 
 

@@ -176,6 +176,14 @@ def test_a_face_found_in_a_shrunk_picture_is_given_in_pixels_of_the_full_one(sta
     assert face.score == pytest.approx(0.9)
 
 
+@pytest.mark.parametrize(("compat", "seen"), [("none", (1, 3, 512, 640)), ("public", (1, 3, 1024, 1280))])
+def test_large_pictures_are_shrunk_unless_the_boxes_are_to_be_the_public_ones(state, compat, seen):
+    detector = S3FD(state, compat=compat)
+    detector.network = HandMade(logits(0.9))
+    detector.detect([np.zeros((1024, 1280, 3), np.uint8)])
+    assert detector.network.seen[0].shape == seen
+
+
 def test_out_of_memory_halves_the_batch_with_one_line_and_goes_on(state, caplog):
     class Small(HandMade):
         def forward(self, pictures):

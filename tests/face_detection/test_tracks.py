@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from face_detection.interface import Face
-from face_detection.tracks import fill_gaps, follow, smooth, smooth_public
+from face_detection.tracks import FaceTrack, expected, fill_gaps, follow, link, smooth, smooth_public
 from tests.reference import golden
 
 NONE = [np.nan] * 4
@@ -105,11 +105,20 @@ def test_fill_gaps_leaves_its_input_alone():
     assert np.isnan(boxes[1]).all()
 
 
-def test_smoothing_is_a_centred_mean_that_shrinks_alike_on_both_sides_at_the_ends():
-    smoothed = smooth(boxes_at([0, 5, 4, 6, 10, 0]))
-    assert smoothed[:, 0] == pytest.approx([0, 3, 5, 5, 16 / 3, 0])
-    assert smoothed[:, 2] - smoothed[:, 0] == pytest.approx([100] * 6)
+def test_smoothing_is_a_centred_mean_and_at_the_ends_the_line_that_fits_the_last_window_best():
+    lefts = [0, 5, 4, 6, 10, 0, 7]
+    smoothed = smooth(boxes_at(lefts))
+    start, end = np.polyfit(range(5), lefts[:5], 1), np.polyfit(range(2, 7), lefts[2:], 1)
+    expected = [np.polyval(start, 0), np.polyval(start, 1), 5, 5, 27 / 5, np.polyval(end, 5), np.polyval(end, 6)]
+    assert smoothed[:, 0] == pytest.approx(expected, abs=1e-5)
+    assert smoothed[:, 2] - smoothed[:, 0] == pytest.approx([100] * 7)
     assert smoothed.dtype == np.float32
+
+
+def test_a_run_shorter_than_the_window_is_smoothed_over_what_there_is():
+    assert smooth(boxes_at([3]))[:, 0].tolist() == [3]
+    assert smooth(boxes_at([3, 9]))[:, 0].tolist() == [3, 9]
+    assert smooth(boxes_at([0, 6, 0, 6]))[:, 0] == pytest.approx([2, 2, 4, 4])  # lines through three of them are flat
 
 
 def test_smoothing_leaves_a_face_that_moves_steadily_where_it_is():
@@ -119,7 +128,7 @@ def test_smoothing_leaves_a_face_that_moves_steadily_where_it_is():
 
 def test_smoothing_does_not_reach_across_a_gap():
     smoothed = smooth(boxes_at([0, 6, 0, None, 50, 50, 50]))
-    assert smoothed[:3, 0] == pytest.approx([0, 2, 0])
+    assert smoothed[:3, 0] == pytest.approx([2, 2, 2])
     assert np.isnan(smoothed[3]).all()
     assert smoothed[4:, 0] == pytest.approx([50, 50, 50])
 
@@ -132,6 +141,62 @@ def test_smoothing_does_not_blend_two_faces_at_a_cut():
 def test_an_even_window_is_refused():
     with pytest.raises(ValueError, match="odd"):
         smooth(boxes_at([0, 1]), window=4)
+
+
+def paths(found, reach=6):
+    """Frames and left edges of each person."""
+    return [[(frame, sighting.box[0]) for frame, sighting in path.items()] for path in link(found, reach)]
+
+
+def test_faces_of_two_people_are_joined_into_two_whatever_their_order():
+    near, far = LARGE, MIDDLE
+    found = {0: [face(near), face(far)], 1: [face(shifted(far, 5)), face(shifted(near, 5))]}
+    assert paths(found) == [[(0, 0), (1, 5)], [(0, 300), (1, 305)]]
+
+
+def test_people_are_assigned_together_and_not_one_after_the_other():
+    # Taken one by one, the first would take the box that overlaps it best, and nothing would be left for the second.
+    found = {
+        0: [face(shifted(LARGE, 0)), face(shifted(LARGE, 40))],
+        1: [face(shifted(LARGE, 30)), face(shifted(LARGE, -30))],
+    }
+    assert paths(found) == [[(0, 0), (1, -30)], [(0, 40), (1, 30)]]
+
+
+def test_two_who_cross_keep_their_direction():
+    found = {n: [face(shifted(LARGE, 20 * n)), face(shifted(LARGE, 150 - 20 * n))] for n in range(9)}
+    first, second = paths(found)
+    assert [left for _, left in first] == [20 * n for n in range(9)]
+    assert [left for _, left in second] == [150 - 20 * n for n in range(9)]
+
+
+def test_who_leaves_ends_and_who_comes_begins():
+    found = {0: [face(LARGE), face(MIDDLE)], 1: [face(LARGE)], 2: [face(LARGE), face(SMALL)]}
+    assert paths(found) == [[(0, 0), (1, 0), (2, 0)], [(0, 300)], [(2, 200)]]
+
+
+def test_an_absence_up_to_the_reach_is_bridged_and_a_longer_one_is_not():
+    found = {0: [face(LARGE)], 1: [], 6: [face(LARGE)]}
+    assert paths(found, reach=6) == [[(0, 0), (6, 0)]]
+    assert paths(found, reach=5) == [[(0, 0)], [(6, 0)]]
+
+
+def test_a_face_is_expected_to_move_on_for_no_longer_than_its_speed_is_known():
+    path = {0: face(LARGE), 2: face(shifted(LARGE, 10))}
+    assert expected(path, 3).tolist() == list(shifted(LARGE, 15))
+    assert expected(path, 20).tolist() == list(shifted(LARGE, 20))
+    assert expected({4: face(LARGE)}, 9).tolist() == list(LARGE)
+
+
+def test_nothing_found_links_to_nobody():
+    assert link({}, 5) == [] and link({0: [], 3: []}, 5) == []
+
+
+def test_a_track_with_boxes_and_scores_of_different_length_is_refused():
+    with pytest.raises(ValueError, match="box, a score and a mark"):
+        FaceTrack(0, np.zeros((3, 4)), np.zeros(2), np.zeros(3, bool))
+    with pytest.raises(ValueError, match="landmarks"):
+        FaceTrack(0, np.zeros((3, 4)), np.zeros(3), np.zeros(3, bool), np.zeros((2, 5, 2)))
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 6, 12])
