@@ -11,16 +11,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from torchvision.ops import nms
 
 from face_detection.interface import DetectorError, Face
 from face_detection.s3fd_network import STRIDES, S3FDNetwork
+from face_detection.working_size import shrunk
 
 CHANNEL_MEANS = (104.0, 117.0, 123.0)  # blue, green, red means of the pictures the trunk was first trained on
 PRIOR_SIZE = 4  # side of a cell's prior box, in strides
 CENTRE_VARIANCE, SIZE_VARIANCE = 0.1, 0.2  # units of the offsets that the box heads give
 MIN_SCORE = 0.5  # a face scores more than this
+MAX_SIDE = 640  # pixels, 40 of the smallest prior boxes; 1080 x 1920 at full size would take nine times as long
 MAX_OVERLAP = 0.3  # of two boxes that overlap more, the weaker goes
 
 # What torch.load raises for text, truncated archives and random bytes; it documents no common class for them.
@@ -37,7 +38,8 @@ class S3FD:
     batch_size: pictures at a time; halved for good when the device runs out of memory.
     compat: "none" feeds blue, green, red, as the network was trained; "public" feeds red, green, blue with the same
         three means, as the public Wav2Lip code does, for boxes identical to its own.
-    max_side: longer side in pixels to which larger pictures are shrunk for detection; None for full size.
+    max_side: longer side in pixels to which larger pictures are shrunk for detection; without it `MAX_SIDE`, or with
+        "public" the full size.
     """
 
     name = "s3fd"
@@ -55,7 +57,7 @@ class S3FD:
         self.device = torch.device(device)
         self.batch_size = batch_size
         self.compat = compat
-        self.max_side = max_side
+        self.max_side = max_side or (None if compat == "public" else MAX_SIDE)
         network = _network(weights).eval().requires_grad_(False)
         self.network = network.to(self.device).to(memory_format=torch.channels_last)
 
@@ -70,7 +72,7 @@ class S3FD:
         while len(found) < len(frames):
             batch = frames[len(found) : len(found) + self.batch_size]
             try:
-                found += self._detect_batch(np.stack(batch))
+                found += self._detect_batch(batch)
             except torch.OutOfMemoryError:
                 if self.batch_size == 1:
                     raise
@@ -79,11 +81,11 @@ class S3FD:
         return found
 
     @torch.inference_mode()
-    def _detect_batch(self, frames: np.ndarray) -> list[list[Face]]:
-        pictures = prepare(torch.from_numpy(frames).to(self.device), self.compat)
-        pictures, scale = _shrink(pictures, self.max_side)
-        boxes, scores = decode(self.network(pictures))
-        return [_faces(*suppress(b, s), scale) for b, s in zip(boxes, scores, strict=True)]
+    def _detect_batch(self, frames: Sequence[np.ndarray]) -> list[list[Face]]:
+        small = [shrunk(frame, self.max_side or max(frame.shape)) for frame in frames]  # before they become floats
+        pictures = torch.from_numpy(np.stack([picture for picture, _ in small])).to(self.device)
+        boxes, scores = decode(self.network(prepare(pictures, self.compat)))
+        return [_faces(*suppress(b, s), scale) for b, s, (_, scale) in zip(boxes, scores, small, strict=True)]
 
 
 def prepare(frames: Tensor, compat: str = "none") -> Tensor:
@@ -135,19 +137,8 @@ def _decode_level(conf: Tensor, offsets: Tensor, stride: int) -> tuple[Tensor, T
     return boxes, conf.softmax(dim=1)[:, 1].flatten(1)
 
 
-def _shrink(pictures: Tensor, max_side: int | None) -> tuple[Tensor, tuple[float, float]]:
-    """Pictures of at most `max_side`, and how many original pixels wide and high one of theirs is."""
-    height, width = pictures.shape[-2:]
-    longer = max(height, width)
-    if max_side is None or longer <= max_side:
-        return pictures, (1.0, 1.0)
-    size = (max(1, round(height * max_side / longer)), max(1, round(width * max_side / longer)))
-    small = F.interpolate(pictures, size=size, mode="bilinear", align_corners=False, antialias=True)
-    return small, (width / size[1], height / size[0])
-
-
-def _faces(boxes: Tensor, scores: Tensor, scale: tuple[float, float]) -> list[Face]:
-    boxes = (boxes * boxes.new_tensor(scale * 2)).clamp(min=0)
+def _faces(boxes: Tensor, scores: Tensor, scale: float) -> list[Face]:
+    boxes = (boxes * scale).clamp(min=0)
     rows = zip(boxes.tolist(), scores.tolist(), strict=True)
     return [Face((left, top, right, bottom), score) for (left, top, right, bottom), score in rows]
 

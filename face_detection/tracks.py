@@ -1,18 +1,107 @@
-"""One face followed through the frames of a video: which one, short gaps filled, jitter smoothed.
+"""Faces followed through the frames of a video: who is who, short gaps filled, jitter smoothed.
 
-Boxes of a video are an array (N, 4) float32: left, top, right, bottom in pixels, a row of NaN where there is no face.
+`link` follows every face, `follow` one. Boxes of a video are an array (N, 4) float32: left, top, right, bottom in
+pixels, a row of NaN where there is no face.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
 from face_detection.interface import Face
 
 SAME_FACE = 0.3  # two boxes that overlap more than this in neighbouring frames are one face
 LOST_AFTER = 6  # frames without the face after which it is given up; shorter absences are gaps
+RECENT = 3  # sightings of a face from which its speed is taken
+
+Path = dict[int, Face]  # one person: frame to face, in the order of the frames
+
+
+@dataclass(frozen=True)
+class FaceTrack:
+    """One face through consecutive frames of one shot."""
+
+    start: int  # number of the first frame in the video, from 0
+    boxes: np.ndarray  # (N, 4) float32: left, top, right, bottom in pixels of the frame; no NaN
+    scores: np.ndarray  # (N,) float32: confidence in [0, 1]; NaN where the face was not looked for, or not found
+    filled: np.ndarray  # (N,) bool: looked for and not found, a gap that was bridged
+    landmarks: np.ndarray | None = None  # (N, 5, 2) float32: x, y in pixels, as in `Face`; None if there are none
+
+    def __post_init__(self) -> None:
+        frames = len(self.boxes)
+        if self.boxes.shape != (frames, 4) or self.scores.shape != (frames,) or self.filled.shape != (frames,):
+            shapes = f"{self.boxes.shape}, {self.scores.shape}, {self.filled.shape}"
+            raise ValueError(f"a track needs a box, a score and a mark for each frame, got {shapes}")
+        if self.landmarks is not None and self.landmarks.shape != (frames, 5, 2):
+            raise ValueError(f"a track of {frames} frames needs as many times 5 landmarks, got {self.landmarks.shape}")
+
+    @property
+    def stop(self) -> int:
+        """Number of the first frame after the track."""
+        return self.start + len(self.boxes)
+
+
+@dataclass(frozen=True)
+class Tracks:
+    """Every face of a video, and what it took to find them."""
+
+    tracks: list[FaceTrack]  # by first frame, then from left to right
+    frames: int  # of the video
+    height: int  # of a frame, in pixels; 0 of a video without frames
+    width: int
+    detector_pixels: int  # of all pictures that the detector was given
+    scans: int = 0  # whole frames that it was given
+    looks: int = 0  # regions around one face that it was given
+
+
+def link(found: Mapping[int, Sequence[Face]], reach: int) -> list[Path]:
+    """Join the faces of frames into persons.
+
+    From frame to frame, faces go to the persons whose expected boxes they overlap most, all of them considered at
+    once. Who overlaps none by more than `SAME_FACE` is a new person.
+
+    found: the faces of each frame that was looked at, in any order of frames.
+    reach: frames from one sighting of a person to the next, at most.
+    """
+    persons: list[Path] = []
+    going: list[Path] = []
+    for frame in sorted(found):
+        faces = found[frame]
+        going = [path for path in going if frame - next(reversed(path)) <= reach]
+        new = set(range(len(faces)))
+        for known, face in _assign([expected(path, frame) for path in going], faces):
+            going[known][frame] = faces[face]
+            new.remove(face)
+        begun = [{frame: faces[face]} for face in sorted(new)]
+        persons += begun
+        going += begun
+    return persons
+
+
+def expected(path: Path, frame: int) -> np.ndarray:
+    """Box (4,) of a person some frames after the last sighting: moved on, for no longer than its speed is known."""
+    recent = list(islice(reversed(path), RECENT))  # the latest first
+    box = np.array(path[recent[0]].box)
+    known = recent[0] - recent[-1]
+    if not known:
+        return box
+    step = (box - path[recent[-1]].box).reshape(2, 2).mean(axis=0) / known  # of the centre; sizes jump too much
+    return box + np.tile(step * min(frame - recent[0], known), 2)
+
+
+def _assign(boxes: Sequence[np.ndarray], faces: Sequence[Face]) -> list[tuple[int, int]]:
+    """Pairs (box, face) that overlap most in total, each box and face at most once."""
+    if not boxes or not faces:
+        return []
+    overlaps = overlap(np.array(boxes)[:, None], np.array([face.box for face in faces])[None])
+    overlaps[overlaps <= SAME_FACE] = 0
+    pairs = zip(*linear_sum_assignment(overlaps, maximize=True), strict=True)
+    return [(int(box), int(face)) for box, face in pairs if overlaps[box, face] > 0]
 
 
 def follow(detections: Sequence[Sequence[Face]], compat: str = "none") -> np.ndarray:
@@ -58,7 +147,7 @@ def fill_gaps(boxes: np.ndarray, longest: int = 5) -> tuple[np.ndarray, np.ndarr
     if len(known) < 2:
         return filled_boxes, np.zeros(len(seen), dtype=bool)
     before, after = filled_boxes[known[:-1]], filled_boxes[known[1:]]
-    bridged = (np.diff(known) - 1 <= longest) & (_overlap(before, after) > SAME_FACE)
+    bridged = (np.diff(known) - 1 <= longest) & (overlap(before, after) > SAME_FACE)
     bridge = np.searchsorted(known, np.arange(len(seen)), side="right") - 1  # for each frame, the last box before it
     inside = (bridge >= 0) & (bridge < len(bridged))
     filled = ~seen & inside & bridged[bridge.clip(0, len(bridged) - 1)]
@@ -71,8 +160,9 @@ def fill_gaps(boxes: np.ndarray, longest: int = 5) -> tuple[np.ndarray, np.ndarr
 def smooth(boxes: np.ndarray, window: int = 5) -> np.ndarray:
     """Mean of each box and its neighbours in time, as many before as after.
 
-    Towards the ends of a run the window shrinks on both sides alike, so a face that moves steadily stays where it is.
-    A run ends at a gap and where the next box is not the same face.
+    Towards the ends of a run the window stays where it fits, and the straight line through it goes on to the end: a
+    face that moves steadily stays where it is, and the first box jitters little more than the others.
+    A run ends at a gap and where the next box is not the same face; one shorter than the window has a smaller window.
 
     boxes: (N, 4), NaN where there is no face. window: frames, odd.
     Returns: (N, 4) float32, NaN in the same rows.
@@ -82,18 +172,29 @@ def smooth(boxes: np.ndarray, window: int = 5) -> np.ndarray:
     boxes = np.asarray(boxes, dtype=np.float64)
     seen = _seen(boxes)
     frames = np.arange(len(boxes))
-    joined = seen[1:] & seen[:-1] & (_overlap(boxes[:-1], boxes[1:]) > SAME_FACE)  # frame to the next
+    joined = seen[1:] & seen[:-1] & (overlap(boxes[:-1], boxes[1:]) > SAME_FACE)  # frame to the next
     starts = np.concatenate([[True], ~joined])[: len(boxes)]
     ends = np.concatenate([~joined, [True]])[: len(boxes)]
     first = np.flatnonzero(starts)[np.cumsum(starts) - 1]  # for each frame, first of its run
     last = np.flatnonzero(ends)[np.cumsum(ends) - ends]  # and last of its run
-    reach = np.minimum(window // 2, np.minimum(frames - first, last - frames))
+    reach = np.minimum(window // 2, (last - first) // 2)
+    centre = frames.clip(first + reach, last - reach)
 
     sums = np.zeros((len(boxes) + 1, 4))  # float64: exact for hours of pixels
     np.cumsum(np.where(seen[:, None], boxes, 0), axis=0, dtype=np.float64, out=sums[1:])
-    means = (sums[frames + reach + 1] - sums[frames - reach]) / (2 * reach + 1)[:, None]
+    means = (sums[centre + reach + 1] - sums[centre - reach]) / (2 * reach + 1)[:, None]
+    outside = np.flatnonzero(frames != centre)
+    means[outside] += (frames - centre)[outside, None] * _slopes(boxes, centre[outside], reach[outside])
     means[~seen] = np.nan
     return means.astype(np.float32)
+
+
+def _slopes(boxes: np.ndarray, centres: np.ndarray, reaches: np.ndarray) -> np.ndarray:
+    """Pixels a frame (M, 4) of the lines that fit the boxes from centre - reach to centre + reach best."""
+    steps = np.arange(-reaches.max(initial=0), reaches.max(initial=0) + 1)
+    weights = np.where(np.abs(steps) <= reaches[:, None], steps, 0)  # (M, window)
+    rows = np.where(weights != 0, centres[:, None] + steps, centres[:, None])
+    return (weights[..., None] * boxes[rows]).sum(axis=1) / (weights**2).sum(axis=1)[:, None]
 
 
 def smooth_public(boxes: np.ndarray, window: int = 5) -> np.ndarray:
@@ -117,7 +218,7 @@ def smooth_public(boxes: np.ndarray, window: int = 5) -> np.ndarray:
 def _match(faces: Sequence[Face], last: np.ndarray) -> np.ndarray | None:
     """Box of the face that overlaps `last` best, if it is the same face."""
     boxes = np.array([face.box for face in faces])
-    overlaps = _overlap(boxes, last)
+    overlaps = overlap(boxes, last)
     best = overlaps.argmax()
     return boxes[best] if overlaps[best] > SAME_FACE else None
 
@@ -131,7 +232,7 @@ def _seen(boxes: np.ndarray) -> np.ndarray:
     return np.isfinite(boxes).all(axis=1)
 
 
-def _overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Intersection over union of boxes (..., 4) with boxes (..., 4): (...), in [0, 1], 0 where one is NaN or empty."""
     common = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
     intersection = common.clip(min=0).prod(axis=-1)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from configs import entry
 from preprocess import pipeline, report
-from preprocess.cut import Job
+from preprocess.build import build_job
+from preprocess.dataset import DATASET
 from preprocess.ingest import find_videos
-from preprocess.settings import Settings
+from preprocess.page import PAGE
 from wav2lip.errors import InputError
 
 
@@ -22,37 +22,21 @@ def main() -> None:
 def preprocess(cfg: DictConfig) -> None:
     """Preprocess a folder of videos as a config says, and print what became of each."""
     # parse
-    shares = pipeline.Shares(cfg.val, cfg.test, cfg.seed, cfg.split_by)
-    if cfg.batch_size < 1:
-        raise InputError(f"batch_size={cfg.batch_size}: is below 1; give a number of frames")
+    values = OmegaConf.to_container(cfg, resolve=True)
     sources = find_videos(str(cfg.videos))
 
     # build
-    weights = None if cfg.s3fd_weights is None else str(cfg.s3fd_weights)
-    wanted = pipeline.DetectorChoice(cfg.detector, weights, cfg.device, cfg.batch_size, cfg.compat)
-    detector = wanted.resolve()
-    settings = Settings(detector.name, cfg.compat, cfg.longest_gap, cfg.smooth_window)
-    job = Job(Path(str(cfg.out)), settings, cfg.batch_size)
+    job = build_job(values)  # type: ignore[arg-type]
 
     # run
-    result = pipeline.run(
-        sources,
-        job,
-        detector,
-        workers=cfg.workers,
-        overwrite=cfg.overwrite,
-        retry=cfg.retry,
-        shares=shares,
-        filelists=None if cfg.filelists is None else Path(str(cfg.filelists)),
-    )
-    print(report.table(result.outcomes, result.earlier))  # noqa: T201 - the answer to the command
-    if not result.clips:
-        cause, times = report.commonest_cause(result.outcomes)
-        raise InputError(
-            f"{cfg.videos}: no clip came out of {len(result.outcomes)} inputs; most often ({times} times): {cause}; "
-            f"the table above has the reason for each"
-        )
-    print(f"{job.root / report.DATASET} has the figures; file lists are in {result.filelists}")  # noqa: T201
+    dataset = pipeline.run(sources, job).dataset
+    if dataset is None:
+        print(f"done: {', '.join(job.stages)} of {len(sources)} inputs")  # noqa: T201 - the answer to the command
+        return
+    print(report.table(dataset))  # noqa: T201
+    if not dataset["totals"]["clips_kept"]:
+        raise InputError(f"{cfg.videos}: {report.nothing_left(dataset)}; {job.root / PAGE} has the reason for each")
+    print(f"{job.root / PAGE} shows it; {job.root / DATASET} has the figures")  # noqa: T201
 
 
 if __name__ == "__main__":

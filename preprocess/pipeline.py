@@ -1,167 +1,206 @@
-"""The whole of a run: what is left to do, done, remembered, dealt out and told."""
+"""The whole of a run: the stages in their order, from videos to a data set and its report."""
 
 from __future__ import annotations
 
 import logging
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
-from tqdm import tqdm
-
-from face_detection import Detector, build_detector
-from preprocess import report, splits
-from preprocess.cut import Job
-from preprocess.fates import FAILED, OK, REJECTED, Outcome
+from face_detection import Detector
+from preprocess import dataset, splits
+from preprocess.clip_stages import ClipSettings, judge_clips
+from preprocess.cut import Crops, remove_clips
+from preprocess.faces import Faces, tracks_path
+from preprocess.fates import History
 from preprocess.ingest import Source
-from preprocess.journal import Journal
-from preprocess.workers import DetectorMaker, spread
+from preprocess.manifest import OK, Manifest, Record
+from preprocess.pack import pack
+from preprocess.page import write_page
+from preprocess.parts import Part, Task, parts_of
+from preprocess.probe import Probe
+from preprocess.runner import Runner, StageWork
+from preprocess.segments import Segments
+from preprocess.settings import Settings
+from preprocess.shots import Shots
+from preprocess.workers import Crew, Maker
 from wav2lip.clips import INFO, PARTIAL
-from wav2lip.devices import choose_device
 from wav2lip.errors import InputError
 
 log = logging.getLogger(__name__)
 
-BAR = "{l_bar}{bar}| {n:.1f} of {total} videos [{elapsed}, {remaining} left]"
+VIDEO_STAGES = ("probe", "shots", "faces", "segments", "crops")
+CLIP_STAGES = ("sync", "quality", "splits", "pack", "report")
+STAGES = VIDEO_STAGES + CLIP_STAGES
 
 
 @dataclass(frozen=True)
-class DetectorChoice:
-    """Which detector the workers build."""
+class PackSettings:
+    """The form that training reads fastest."""
 
-    name: str
-    weights: str | None = None
-    device: str = "auto"
-    batch_size: int = 32
-    compat: str = "none"
-
-    def resolve(self) -> DetectorChoice:
-        """The choice with the detector that "auto" stands for here; weights that are missing are downloaded once."""
-        found = build_detector(self.name, weights=self.weights, compat=self.compat)
-        choose_device(self.device)  # one sentence now rather than one from each worker
-        return DetectorChoice(found.name, self.weights, self.device, self.batch_size, self.compat)
-
-    def build(self, worker: int) -> Detector:
-        """Build it; several workers spread over the GPUs there are."""
-        device = choose_device(self.device)
-        if self.name == "s3fd" and device.type == "cuda" and device.index is None:
-            import torch
-
-            device = torch.device("cuda", worker % torch.cuda.device_count())
-        return build_detector(
-            self.name,
-            weights=self.weights,
-            device=device,
-            batch_size=self.batch_size,
-            compat=self.compat,
-            download=False,
-        )
+    sizes: Sequence[int] = (96,)  # pixels
+    encoding: str = "raw"
 
 
 @dataclass(frozen=True)
-class Shares:
-    """How clips are dealt out to train, val and test."""
+class Job:
+    """What is to be done with the videos."""
 
-    val: float = 0.05  # of the sources
-    test: float = 0.05
-    seed: int = 0
-    by: str = "auto"
+    root: Path  # where the data set goes
+    settings: Settings
+    detector: Maker[Detector]
+    clips: ClipSettings = field(default_factory=ClipSettings)
+    pack: PackSettings | None = field(default_factory=PackSettings)  # None: training reads the clips themselves
+    filelists: Path | None = None  # folder for the lists; None: in the data set, which carries its own
+    batch_size: int = 32  # frames given to the detector at a time
+    workers: int = 2  # processes; 0 works in this one
+    stages: Sequence[str] = STAGES
+    overwrite: bool = False  # do everything again
+    retry: bool = False  # do again what was rejected
 
     def __post_init__(self) -> None:
-        splits.check_shares(self.val, self.test)
+        unknown = [stage for stage in self.stages if stage not in STAGES]
+        if unknown or not self.stages:
+            raise InputError(f"stages={','.join(unknown)}: unknown; choose among {', '.join(STAGES)}")
 
 
 @dataclass(frozen=True)
 class Result:
     """What a run leaves."""
 
-    outcomes: list[Outcome]  # one for each input, in the order of their names
-    earlier: set[str]  # clips whose outcome is an earlier run's
-    filelists: Path
-
-    @property
-    def clips(self) -> list[str]:
-        """The clips there are."""
-        return [outcome.clip for outcome in self.outcomes if outcome.fate == OK]
+    histories: list[History]  # of the inputs, in their order
+    dataset: dict[str, Any] | None  # what dataset.json says; None if no stage that judges clips was asked for
 
 
-def run(
-    sources: Sequence[Source],
-    job: Job,
-    maker: DetectorMaker,
-    *,
-    workers: int = 2,
-    overwrite: bool = False,
-    retry: bool = False,
-    shares: Shares | None = None,
-    filelists: Path | None = None,
-) -> Result:
-    """Make the clips of all sources in job.root, then the file lists and dataset.json.
+def run(sources: Sequence[Source], job: Job) -> Result:
+    """Take videos through the stages.
 
-    workers: processes; 0 works in this one. overwrite: do everything again. retry: do what was rejected again.
-    filelists: folder for the lists, by default one in job.root: a data set carries its own.
-    Raises: InputError if job.root cannot be written or another run writes there.
+    Raises: InputError if job.root cannot be written or another run writes there, or if a stage lacks an earlier one.
     """
-    if workers < 0:
-        raise InputError(f"workers={workers}: is below 0; give a number of processes, 0 for none besides this one")
-    filelists = filelists or job.root / "filelists"
     try:
         job.root.mkdir(parents=True, exist_ok=True)
-        with Journal(job.root, job.settings) as journal:
-            outcomes = {} if overwrite else _done_before(sources, job.root, journal, retry)
-            earlier = set(outcomes)
-            todo = [source for source in sources if source.clip not in outcomes]
-            todo.sort(key=lambda source: -source.size)  # the largest first, or one worker is left with it at the end
-            outcomes |= _do(todo, job, maker, workers, journal)
-            left = journal.clips() - {source.clip for source in sources}
-        if left:
-            log.warning("%s: holds %d clips of other videos; they stay, but are in no file list", job.root, len(left))
-        result = Result([outcomes[source.clip] for source in sources], earlier, filelists)
-        dealt = _deal(result, shares or Shares())
-        report.write_dataset(job.root, job.settings, result.outcomes, dealt, filelists)
+        with Manifest(job.root) as manifest, Crew(job.workers) as crew:
+            shutil.rmtree(job.root / PARTIAL, ignore_errors=True)  # of a run that was killed
+            runner = Runner(manifest, crew, job.stages, job.overwrite, job.retry)
+            histories = _video_stages(sources, job, runner)
+            judged = any(stage in job.stages for stage in CLIP_STAGES)
+            return Result(histories, _finish(histories, job, runner) if judged else None)
     except OSError as error:
-        raise InputError(f"{job.root}: cannot be written ({error}); make room or choose another out=") from error
-    return result
-
-
-def _done_before(sources: Sequence[Source], root: Path, journal: Journal, retry: bool) -> dict[str, Outcome]:
-    """Outcomes that stand, by clip."""
-    known = {source.clip: outcome for source in sources if (outcome := journal.find(source)) is not None}
-    return {
-        clip: outcome
-        for clip, outcome in known.items()
-        if (outcome.fate == OK and (root / clip / INFO).exists()) or (outcome.fate == REJECTED and not retry)
-    }
-
-
-def _do(todo: Sequence[Source], job: Job, maker: DetectorMaker, workers: int, journal: Journal) -> dict[str, Outcome]:
-    if not todo:
-        log.info("nothing to do: every input was done before, with these settings")
-        return {}
-    outcomes: dict[str, Outcome] = {}
-    shutil.rmtree(job.root / PARTIAL, ignore_errors=True)  # of a run that was killed
-    try:
-        with tqdm(total=len(todo), unit="video", disable=None, bar_format=BAR) as bar:
-
-            def show(at_work: float) -> None:
-                bar.n = round(len(outcomes) + at_work, 2)
-                bar.refresh()
-
-            for source, outcome in spread(todo, job, maker, workers, show):
-                outcomes[outcome.clip] = outcome
-                if outcome.fate != FAILED:
-                    journal.add(source, outcome)
-                show(0)
+        raise InputError(
+            f"{job.root}: cannot be written ({error}); make room or choose another out=, then run again"
+        ) from error
     finally:
         shutil.rmtree(job.root / PARTIAL, ignore_errors=True)
-    return outcomes
 
 
-def _deal(result: Result, shares: Shares) -> dict[str, list[str]]:
-    """Write the file lists; with no clip there is nothing to list, and older lists stay."""
-    if not result.clips:
-        return {name: [] for name in splits.SPLITS}
-    dealt = splits.split(result.clips, shares.val, shares.test, shares.seed, shares.by)
-    splits.write_filelists(result.filelists, dealt)
-    return dealt
+def _video_stages(sources: Sequence[Source], job: Job, runner: Runner) -> list[History]:
+    """What became of each video, in the order given."""
+    probed = runner.run("probe", Probe(job.settings), {source.clip: source for source in _largest_first(sources)})
+    parts = {
+        source.clip: parts_of(source, probed[source.clip], job.settings) if probed[source.clip].fate == OK else []
+        for source in sources
+    }
+    found = {
+        part.key: (part, {"probe": probed[part.source.clip]})
+        for source in _largest_first(sources)
+        for part in parts[source.clip]
+    }
+    works: dict[str, StageWork] = {
+        "shots": Shots(job.settings.shots),
+        "faces": Faces(job.settings.faces, job.detector, job.batch_size, job.root),
+        "segments": Segments(job.settings.segments, job.root),
+        "crops": Crops(job.settings, job.root),
+    }
+    last = max(STAGES.index(stage) for stage in job.stages)
+    for stage, work in works.items():
+        if STAGES.index(stage) > last:
+            break
+        _part_stage(stage, work, found, job, runner)
+    if last >= STAGES.index("crops"):
+        _remove_stale(parts, runner.manifest, job.root)
+    return [
+        History(source, probed[source.clip], [_told(found[part.key]) for part in parts[source.clip]])
+        for source in sources
+    ]
+
+
+def _largest_first(sources: Sequence[Source]) -> list[Source]:
+    """Or one process is left with the largest at the end."""
+    return sorted(sources, key=lambda source: -source.size)
+
+
+def _part_stage(
+    stage: str, work: StageWork, found: dict[str, tuple[Part, dict[str, Record]]], job: Job, runner: Runner
+) -> None:
+    """Do a stage to all parts that came so far."""
+    tasks = {
+        key: Task(part, dict(records))
+        for key, (part, records) in found.items()
+        if all(record.fate == OK for record in records.values())
+    }
+
+    def stands(record: Record) -> bool:
+        if stage == "faces":
+            return tracks_path(job.root, tasks[record.key].part).exists()
+        return all((job.root / clip["clip"] / INFO).exists() for clip in record.figures.get("clips", ()))
+
+    def remove_others(record: Record) -> None:
+        before = runner.manifest.records("crops").get(record.key)
+        remove_clips(job.root, _clips(before) - _clips(record))
+
+    outcome = runner.run(
+        stage, work, tasks, stands=stands, before_adding=remove_others if stage == "crops" else lambda record: None
+    )
+    for key, record in outcome.items():
+        found[key][1][stage] = record
+
+
+def _told(found: tuple[Part, dict[str, Record]]) -> tuple[Part, dict[str, Record]]:
+    """A part with the records of its own stages."""
+    part, records = found
+    return part, {stage: record for stage, record in records.items() if stage != "probe"}
+
+
+def _clips(record: Record | None) -> set[str]:
+    return {clip["clip"] for clip in record.figures.get("clips", ())} if record is not None else set()
+
+
+def _remove_stale(parts: dict[str, list[Part]], manifest: Manifest, root: Path) -> None:
+    """Remove the clips of parts that videos of this run have no more; those of other videos stay, and are told of."""
+    keys = {part.key for some in parts.values() for part in some}
+    others = 0
+    for key, record in manifest.records("crops").copy().items():
+        if key in keys or not _clips(record):
+            continue
+        if key.rpartition("@")[0] in parts:
+            remove_clips(root, _clips(record))
+            manifest.add(Record("crops", key, ""))
+        else:
+            others += len(_clips(record))
+    if others:
+        log.warning("%s: holds %d clips of other videos; they stay, but are in no file list", root, others)
+
+
+def _finish(histories: Sequence[History], job: Job, runner: Runner) -> dict[str, Any]:
+    """Judge the clips, and write the file lists, the packs, dataset.json and report.html."""
+    clips = [clip["clip"] for history in histories for _, clip in history.clips()]
+    judged = judge_clips(job.root, clips, job.clips, runner)
+    lists = job.filelists or job.root / "filelists"
+    kept = sorted({clip for names in judged.dealt.splits.values() for clip in names})
+    if "splits" in job.stages and kept:  # with no clip there is nothing to list, and older lists stay
+        splits.write_filelists(lists, judged.dealt.splits)
+    if "pack" in job.stages and kept and job.pack is not None:
+        pack(job.root, kept, job.pack.sizes, job.pack.encoding, max(1, job.workers))
+    content = dataset.describe(histories, judged, _told_settings(job))
+    if "report" in job.stages:
+        dataset.write(job.root, content)
+        write_page(job.root, content)
+    return content
+
+
+def _told_settings(job: Job) -> dict[str, Any]:
+    """All that shaped the data set."""
+    clips = {**asdict(job.clips), "limits": asdict(job.clips.limits)}
+    return {**asdict(job.settings), "clips": clips}

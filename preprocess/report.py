@@ -1,90 +1,82 @@
-"""What became of every input: the table at the end, and dataset.json."""
+"""The table that a run ends with: what became of every input."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from preprocess.fates import FAILED, OK, REJECTED, SKIPPED, Outcome
-from preprocess.settings import Settings
-from preprocess.splits import is_held_out, replace_text
-from wav2lip import __version__
+from preprocess.dataset import DATASET
+from preprocess.manifest import OK
 
-DATASET = "dataset.json"
 MOST_ROWS = 200  # in the table; dataset.json has them all
 WIDEST_NAME = 48  # characters
 
 
-def table(outcomes: Sequence[Outcome], earlier: set[str]) -> str:
-    """Text to print: a row for each input and the counts.
+def table(dataset: Mapping[str, Any]) -> str:
+    """Text to print: a row for each input, and the sum.
 
-    earlier: clips of which the outcome is an earlier run's.
+    dataset: the content of dataset.json.
     """
-    shown = list(outcomes)
+    inputs = dataset["inputs"]
+    shown = inputs
     if len(shown) > MOST_ROWS:  # what needs looking at first
-        shown = sorted(shown, key=lambda outcome: (outcome.fate == OK, not outcome.problems))[:MOST_ROWS]
-    rows: list[tuple[str, ...]] = [("FATE", "INPUT", "FRAMES", "FACE", "SECONDS", "FPS", "NOTE")]
-    rows += [_row(outcome, earlier) for outcome in shown]
+        shown = sorted(inputs, key=lambda entry: (entry["fate"] == OK, not entry["problems"]))[:MOST_ROWS]
+    rows: list[tuple[str, ...]] = [("FATE", "INPUT", "SECONDS", "KEPT", "CLIPS", "FPS", "NOTE")]
+    kept = Counter(clip["source"] for clip in dataset["clips"] if clip["fate"] == OK)
+    rows += [_row(entry, kept[entry["source"]]) for entry in shown]
     widths = [max(len(row[column]) for row in rows) for column in range(6)]
-    lines = ["  ".join([*(_aligned(row, widths)), row[6]]).rstrip() for row in rows]
-    if len(outcomes) > len(shown):
-        lines.append(f"... and {len(outcomes) - len(shown)} more, all in {DATASET}")
-    return "\n".join([*lines, "", summary(outcomes, earlier)])
+    lines = ["  ".join([*_aligned(row, widths), row[6]]).rstrip() for row in rows]
+    if len(inputs) > len(shown):
+        lines.append(f"... and {len(inputs) - len(shown)} more, all in {DATASET}")
+    return "\n".join([*lines, "", summary(dataset)])
 
 
-def _row(outcome: Outcome, earlier: set[str]) -> tuple[str, ...]:
-    fate = SKIPPED if outcome.fate == OK and outcome.clip in earlier else outcome.fate
-    name = outcome.source
+def _row(entry: Mapping[str, Any], clips: int) -> tuple[str, ...]:
+    name = entry["source"]
     if len(name) > WIDEST_NAME:
         name = f"{name[: WIDEST_NAME // 2 - 2]}...{name[-WIDEST_NAME // 2 + 1 :]}"
-    if outcome.fate == OK:
-        figures = (str(outcome.frames), str(outcome.faces), f"{outcome.seconds:.1f}", f"{outcome.source_fps:g}")
-        return (fate, name, *figures, "; ".join(outcome.problems))
-    before = " (found before; retry=true tries again)" if outcome.clip in earlier else ""
-    return (fate, name, "", "", "", "", outcome.reason + before)
+    if entry["fate"] != OK:
+        return (entry["fate"], name, f"{entry['seconds']:.1f}", "", "", "", entry["reason"] or entry["cause"])
+    causes: Counter[str] = Counter()
+    for span in entry["lost"]:
+        causes[span["cause"]] += span["to"] - span["from"]
+    notes = [f"{seconds:.1f} s {cause}" for cause, seconds in causes.most_common()]
+    figures = (f"{entry['seconds']:.1f}", f"{entry['kept_seconds']:.1f}", str(clips), f"{entry['fps']:g}")
+    return (entry["fate"], name, *figures, "; ".join([*notes, *entry["problems"]]))
 
 
-def _aligned(row: tuple[str, ...], widths: list[int]) -> list[str]:
+def _aligned(row: tuple[str, ...], widths: Sequence[int]) -> list[str]:
     names = [row[column].ljust(widths[column]) for column in (0, 1)]
     return names + [row[column].rjust(widths[column]) for column in (2, 3, 4, 5)]
 
 
-def summary(outcomes: Sequence[Outcome], earlier: set[str]) -> str:
-    """The counts, in a sentence."""
-    clips = [outcome for outcome in outcomes if outcome.fate == OK]
-    made = sum(outcome.clip not in earlier for outcome in clips)
-    counts = Counter(outcome.fate for outcome in outcomes)
-    text = f"{len(outcomes)} inputs: {made} made now, {len(clips) - made} done before"
-    text += f", {counts[REJECTED]} rejected, {counts[FAILED]} failed. "
-    faces = sum(outcome.faces for outcome in clips)
-    return text + f"{len(clips)} clips with {faces} face crops, {sum(o.seconds for o in clips) / 60:.1f} minutes."
+def summary(dataset: Mapping[str, Any]) -> str:
+    """The sum in a few lines: what is kept, what took the rest, and what to know."""
+    totals, fates = dataset["totals"], Counter(entry["fate"] for entry in dataset["inputs"])
+    text = (
+        f"{totals['inputs']} inputs: {fates[OK]} used, {fates['rejected']} rejected, {fates['failed']} failed. "
+        f"{totals['clips_kept']} of {totals['clips']} clips kept, {totals['seconds_kept'] / 60:.1f} of "
+        f"{totals['seconds_in'] / 60:.1f} minutes."
+    )
+    lost = [
+        f"  {loss['seconds'] / 60:7.2f} min  {loss['stage']}: {loss['cause']} ({loss['inputs']} inputs)"
+        for loss in dataset["lost"]
+    ]
+    return "\n".join([text, *lost, *(f"! {warning}" for warning in dataset["warnings"])])
 
 
-def commonest_cause(outcomes: Sequence[Outcome]) -> tuple[str, int]:
-    """The most frequent reason why an input gave no clip, and how often."""
-    return Counter(outcome.cause for outcome in outcomes if outcome.fate != OK).most_common(1)[0]
+def nothing_left(dataset: Mapping[str, Any]) -> str:
+    """Why no clip is left: which stage took everything, or most of it."""
+    inputs = len(dataset["inputs"])
+    causes = Counter((entry["cause"], _stage_of(entry)) for entry in dataset["inputs"])
+    (cause, stage), times = causes.most_common(1)[0]
+    return f"no clip is left of {inputs} inputs; {stage} took most ({times} of {inputs}: {cause})"
 
 
-def write_dataset(
-    root: Path, settings: Settings, outcomes: Sequence[Outcome], splits: dict[str, list[str]], filelists: Path
-) -> None:
-    """Write dataset.json: every input of the run with its fate and figures. The same data set gives the same file."""
-    clips = [outcome for outcome in outcomes if outcome.fate == OK]
-    fates = Counter(outcome.fate for outcome in outcomes)
-    content = {
-        "tool": f"wav2lip {__version__}",
-        "settings": asdict(settings),
-        "counts": {fate: fates[fate] for fate in (OK, REJECTED, FAILED)},
-        "causes": dict(sorted(Counter(outcome.cause for outcome in outcomes if outcome.fate != OK).items())),
-        "frames": sum(outcome.frames for outcome in clips),
-        "frames_with_face": sum(outcome.faces for outcome in clips),
-        "seconds": round(sum(outcome.seconds for outcome in clips), 3),
-        "filelists": (filelists.relative_to(root) if filelists.is_relative_to(root) else filelists).as_posix(),
-        "splits": {name: len(ids) for name, ids in splits.items()},
-        "validation_is_held_out": is_held_out(splits) if clips else None,
-        "inputs": [asdict(outcome) for outcome in outcomes],
-    }
-    replace_text(root / DATASET, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+def _stage_of(entry: Mapping[str, Any]) -> str:
+    """The stage that took an input's seconds, or most of them."""
+    seconds: Counter[str] = Counter()
+    for span in entry["lost"]:
+        seconds[span["stage"]] += span["to"] - span["from"]
+    return seconds.most_common(1)[0][0] if seconds else "probe"

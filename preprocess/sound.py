@@ -24,11 +24,12 @@ class Sound:
 
 
 def write_sound(
-    writer: ClipWriter, path: Path, start: float, limit: int | None, on_problem: Callable[[str], object]
+    writer: ClipWriter, path: Path, start: float, limit: int | None, on_problem: Callable[[str], object], jump: bool
 ) -> Sound:
     """Write a video's sound into a clip, 16 kHz mono.
 
     start: time in the video, in seconds, of the first sample. limit: samples at most.
+    jump: see `wav2lip.media.read_audio`.
     """
     peak = 0.0
 
@@ -38,7 +39,7 @@ def write_sound(
             peak = max(peak, float(np.abs(block).max(initial=0)))
             yield block
 
-    samples = writer.write_audio(measured(_at_most(limit, read_audio(path, SAMPLE_RATE, start, on_problem))))
+    samples = writer.write_audio(measured(_at_most(limit, read_audio(path, SAMPLE_RATE, start, on_problem, jump))))
     return Sound(samples / SAMPLE_RATE, peak)
 
 

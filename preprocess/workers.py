@@ -1,4 +1,4 @@
-"""Videos spread over processes, so that one that crashes costs its own video and no other."""
+"""Work spread over processes, so that a unit that crashes its process costs itself and no other."""
 
 from __future__ import annotations
 
@@ -7,142 +7,190 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnContext, SpawnProcess
-from typing import Protocol
+from multiprocessing.process import BaseProcess
+from types import TracebackType
+from typing import Any, Generic, Protocol, TypeVar
 
 import cv2
 import torch
 
-from face_detection import Detector
-from preprocess.cut import Job, process
-from preprocess.fates import FAILED, Outcome
-from preprocess.ingest import Source
 from wav2lip.errors import USER_ERRORS, InputError, log_to_terminal
 
 log = logging.getLogger(__name__)
 
-# What a worker says: None when it is ready, a share in [0, 1] of its video, what became of it, or why it gives up.
-Message = None | float | Outcome | str
+T = TypeVar("T")
+R = TypeVar("R")
+T_in = TypeVar("T_in", contravariant=True)
+R_out = TypeVar("R_out", covariant=True)
+
+Progress = Callable[[float], object]  # told the share of a unit that is done, in [0, 1]
 
 
-class DetectorMaker(Protocol):
-    """Builds the detector in the process that uses it; must be picklable."""
+class Maker(Protocol[R_out]):
+    """Builds what is too large to send to another process; must be picklable and hashable."""
 
-    def build(self, worker: int) -> Detector:
+    def build(self, worker: int) -> R_out:
         """worker: number of the process from 0, to choose a GPU by."""
         ...
 
 
+class Tools:
+    """What a process builds once and uses for all its units: a detector, an expert."""
+
+    def __init__(self, worker: int):
+        self.worker = worker
+        self._built: dict[Maker[Any], Any] = {}
+
+    def get(self, maker: Maker[R]) -> R:
+        """What a maker builds."""
+        if maker not in self._built:
+            self._built[maker] = maker.build(self.worker)
+        return self._built[maker]
+
+
+class Work(Protocol[T_in, R_out]):
+    """What is done to each unit; must be picklable, like the units and the results."""
+
+    def __call__(self, unit: T_in, /, tools: Tools, progress: Progress) -> R_out:
+        """Raises: InputError or OSError only for what every other unit would meet too: they end the run."""
+        ...
+
+
+@dataclass(frozen=True)
+class Crash:
+    """What is known of a unit whose process died."""
+
+    cause: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Done(Generic[R]):
+    result: R
+
+
+@dataclass(frozen=True)
+class _GivenUp:
+    sentence: str
+    disk: bool  # whether a file could not be read or written
+
+
 @dataclass
-class Worker:
-    """A process and the video it is at."""
-
-    process: SpawnProcess
+class _Worker:
+    process: BaseProcess
     line: Connection
-    source: Source | None = None
+    unit: Any = None
+    busy: bool = False
     share: float = 0.0
-    ready: bool = False
 
 
-def spread(
-    sources: Sequence[Source],
-    job: Job,
-    maker: DetectorMaker,
-    workers: int,
-    progress: Callable[[float], object] = lambda videos: None,
-) -> Iterator[tuple[Source, Outcome]]:
-    """Process videos, in as many processes; yields them as they are done.
+class Crew:
+    """Processes that live through all stages of a run. Use as a context manager."""
 
-    workers: 0 does all of it in this process.
-    progress: called with how many videos' worth is done of those at work.
-    Raises: InputError if a clip cannot be written or a detector not be built: nothing else would fare better.
-    """
-    if workers == 0:
-        yield from _alone(sources, job, maker, progress)
-        return
-    context = multiprocessing.get_context("spawn")
-    waiting = deque(sources)
-    at_work = [_hire(context, number, job, maker, workers) for number in range(min(workers, len(sources)))]
-    try:
-        while any(worker.source or not worker.ready for worker in at_work):
-            for line in wait([worker.line for worker in at_work]):
-                number, worker = next((i, w) for i, w in enumerate(at_work) if w.line is line)
+    def __init__(self, workers: int):
+        """workers: processes; 0 does all work in this one."""
+        if workers < 0:
+            raise InputError(f"workers={workers}: is below 0; give a number of processes, 0 for none besides this one")
+        self.workers = workers
+        self._context = multiprocessing.get_context("spawn")
+        self._hired: list[_Worker] = []
+        self._own_tools = Tools(0)
+
+    def __enter__(self) -> Crew:
+        return self
+
+    def do(
+        self, work: Work[T, R], units: Sequence[T], progress: Callable[[float], object] = lambda units: None
+    ) -> Iterator[tuple[T, R | Crash]]:
+        """Do a work to all units; yields them as they are done.
+
+        progress: called with how many units' worth is done of those at work.
+        Raises: InputError or OSError if the work cannot be done at all: a detector not be built, a file not be written.
+        """
+        if self.workers == 0:
+            for unit in units:
+                yield unit, work(unit, self._own_tools, progress)
+            return
+        waiting = iter(units)
+        for number in range(min(self.workers, len(units))):
+            if number == len(self._hired):
+                self._hired.append(self._hire(number))
+            self._give(number, work, waiting)
+        while any(worker.busy for worker in self._hired):
+            for line in wait([worker.line for worker in self._hired if worker.busy]):
+                number = next(n for n, worker in enumerate(self._hired) if worker.line is line)
+                worker = self._hired[number]
                 try:
-                    message: Message = worker.line.recv()
+                    message = worker.line.recv()
                 except (EOFError, OSError):
-                    yield _dead(worker)
-                    at_work[number] = _hire(context, number, job, maker, workers)
-                    continue
-                if isinstance(message, str):
-                    raise InputError(message)
-                if isinstance(message, float):
-                    worker.share = message
-                    progress(sum(w.share for w in at_work))
-                    continue
-                if isinstance(message, Outcome):
-                    assert worker.source is not None
-                    yield worker.source, message
-                worker.ready, worker.share = True, 0.0
-                worker.source = waiting.popleft() if waiting else None
-                if worker.source is not None:
-                    with suppress(BrokenPipeError):  # it died just now: the next wait says so
-                        worker.line.send(worker.source)
-    finally:
-        for worker in at_work:
+                    yield worker.unit, _crash(worker)
+                    self._hired[number] = self._hire(number)
+                else:
+                    if isinstance(message, _GivenUp):
+                        raise OSError(message.sentence) if message.disk else InputError(message.sentence)
+                    if isinstance(message, float):
+                        worker.share = message
+                        progress(sum(w.share for w in self._hired if w.busy))
+                        continue
+                    yield worker.unit, message.result
+                self._give(number, work, waiting)
+
+    def _give(self, number: int, work: Work[T, R], waiting: Iterator[T]) -> None:
+        worker = self._hired[number]
+        worker.unit, worker.share, worker.busy = None, 0.0, False
+        for unit in waiting:
+            worker.unit, worker.busy = unit, True
+            with suppress(BrokenPipeError):  # it died just now: the next wait says so
+                worker.line.send((work, unit))
+            return
+
+    def _hire(self, number: int) -> _Worker:
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=_serve, args=(theirs, number, threads_each(self.workers)), daemon=True)
+        process.start()
+        theirs.close()
+        return _Worker(process, ours)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for worker in self._hired:
             worker.process.terminate()
             worker.process.join()
             worker.line.close()
+        self._hired.clear()
 
 
-def _alone(
-    sources: Sequence[Source], job: Job, maker: DetectorMaker, progress: Callable[[float], object]
-) -> Iterator[tuple[Source, Outcome]]:
-    try:
-        detector = maker.build(0)
-        for source in sources:
-            yield source, process(source, job, detector, progress)
-    except OSError as error:
-        raise InputError(_cannot_write(job, error)) from error
-
-
-def _hire(context: SpawnContext, number: int, job: Job, maker: DetectorMaker, workers: int) -> Worker:
-    ours, theirs = context.Pipe()
-    process = context.Process(target=serve, args=(theirs, number, job, maker, threads_each(workers)), daemon=True)
-    process.start()
-    theirs.close()
-    return Worker(process, ours)
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def threads_each(workers: int) -> int:
     """Threads for each of so many processes, that together they use the cores there are."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // workers)
+    return max(1, cores() // workers)
 
 
-def serve(line: Connection, number: int, job: Job, maker: DetectorMaker, threads: int) -> None:
-    """What a worker does: process the videos that come through the line, until it is closed."""
+def _serve(line: Connection, number: int, threads: int) -> None:
+    """What a worker does: the work that comes through the line, until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent ends its workers
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     log_to_terminal()
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
+    tools = Tools(number)
     try:
-        detector = maker.build(number)
-        line.send(None)
         while True:
-            source = line.recv()
-            line.send(process(source, job, detector, lambda share: line.send(float(share))))
+            work, unit = line.recv()
+            line.send(_Done(work(unit, tools, lambda share: line.send(float(share)))))
     except EOFError:
         return
-    except USER_ERRORS as error:
-        line.send(str(error))
-    except OSError as error:
-        line.send(_cannot_write(job, error))
+    except (*USER_ERRORS, OSError) as error:
+        line.send(_GivenUp(str(error), isinstance(error, OSError)))
 
 
 def _leave_with_parent() -> None:
@@ -153,21 +201,11 @@ def _leave_with_parent() -> None:
     os._exit(1)
 
 
-def _cannot_write(job: Job, error: OSError) -> str:
-    return f"{job.root}: cannot be written ({error}); make room or choose another out=, then run again"
-
-
-def _dead(worker: Worker) -> tuple[Source, Outcome]:
+def _crash(worker: _Worker) -> Crash:
     worker.line.close()
     worker.process.join()
     code = worker.process.exitcode or 0
-    if worker.source is None:
-        raise RuntimeError(f"a worker process did not start (exit code {code}); what it said is above")
     if code < 0:
         name = signal.Signals(-code).name
-        cause = "killed"
-        reason = f"its worker process was killed ({name}), perhaps out of memory; try it with workers=1"
-    else:
-        cause, reason = "program fault", f"the program failed on it (exit code {code}); the traceback is above"
-    log.error("%s: %s", worker.source.name, reason)
-    return worker.source, Outcome(worker.source.name, worker.source.clip, FAILED, cause, reason)
+        return Crash("killed", f"its worker process was killed ({name}), perhaps out of memory; try it with workers=1")
+    return Crash("program fault", f"the program failed on it (exit code {code}); the traceback is above")

@@ -1,32 +1,30 @@
 """Training samples: windows of clips, each wholly determined by the seed and its number.
 
 Sample n is the same on every machine, with any number of workers and after a resume, because everything drawn for it
-comes from a generator seeded with (seed, n).
+is computed from (seed, n): integers for a whole batch at once, and then one read of what they name.
 """
 
 from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
-import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
-from wav2lip.clips import Clip, read_filelist
-from wav2lip.crops import FACE_SIZE, generator_input, mouths, to_network
+from train.draws import ClipWindows, Words, first_columns
+from train.sources import Source, WindowsOf, open_source
+from wav2lip.crops import generator_input, mouths, to_network
 from wav2lip.errors import InputError
-from wav2lip.windows import WINDOW_COLUMNS, WINDOW_FRAMES, first_column, frame_columns, whole_windows
+from wav2lip.windows import WINDOW_FRAMES
 
 log = logging.getLogger(__name__)
 
-FEWEST_FRAMES = 16  # a clip with fewer face crops is left out, as in the release
 GRACE = 20  # seconds that a loader worker stays after it was told to end
 TRIES = 10  # draws in place of damaged samples before giving up
 
@@ -80,51 +78,12 @@ def time_second(frames: Tensor) -> Tensor:
     return frames.transpose(1, 2)
 
 
-@dataclass(frozen=True)
-class ClipWindows:
-    """The windows of one clip that training may use, each named by its first frame."""
+class Picks(NamedTuple):
+    """What a batch is made of: numbers of clips in a source, and first frames of windows in them."""
 
-    clip: Clip
-    whole: np.ndarray  # (W,) frames that begin five consecutive crops
-    anchors: np.ndarray  # (A,) those of them whose sound is complete too
-
-    @classmethod
-    def for_syncnet(cls, clip: Clip, min_shift: int) -> ClipWindows:
-        """Anchors whose window of sound is complete and that have a wrong window at least `min_shift` away."""
-        whole = whole_windows(clip.frames)
-        last_mel = clip.mel_columns() - WINDOW_COLUMNS
-        anchors = np.array([f for f in whole if first_column(f) <= last_mel], np.int32)
-        if len(whole):
-            far = (anchors - whole[0] >= min_shift) | (whole[-1] - anchors >= min_shift)
-            anchors = anchors[far]
-        return cls(clip, whole, anchors)
-
-    @classmethod
-    def for_generator(cls, clip: Clip) -> ClipWindows:
-        """Anchors whose five per-frame windows of sound are complete; frame 0 has no sound before it."""
-        whole = whole_windows(clip.frames)
-        last_mel = clip.mel_columns() - WINDOW_COLUMNS
-        anchors = [f for f in whole if f >= 1 and frame_columns(f + WINDOW_FRAMES - 1) <= last_mel]
-        return cls(clip, whole, np.array(anchors if len(whole) > 1 else [], np.int32))
-
-    def draw_other(self, anchor: int, min_shift: int, rng: np.random.Generator) -> int:
-        """A window at least `min_shift` frames from the anchor, uniformly."""
-        before = int(np.searchsorted(self.whole, anchor - min_shift, side="right"))
-        after = int(np.searchsorted(self.whole, anchor + min_shift, side="left"))
-        pick = int(rng.integers(before + len(self.whole) - after))
-        return int(self.whole[pick if pick < before else pick - before + after])
-
-    def pictures(self, first: int) -> np.ndarray:
-        """(5, 96, 96, 3) uint8 RGB: the crops of the window that begins at a frame."""
-        return np.stack([self.clip.read(first + j, FACE_SIZE) for j in range(WINDOW_FRAMES)])
-
-
-def mel_window(clip: Clip, mel: np.ndarray, column: int) -> np.ndarray:
-    """(80, 16) float32 of a clip's mel from a column on; InputError if the sound ends earlier than its header says."""
-    window = np.array(mel[:, column : column + WINDOW_COLUMNS], np.float32)
-    if window.shape[1] < WINDOW_COLUMNS:
-        raise InputError(f"{clip.path}: its sound ends at mel column {mel.shape[1]}; preprocess its video again")
-    return window
+    clip: Tensor  # (B,) int64
+    anchor: Tensor  # (B,) int64: the window whose sound is heard
+    other: Tensor  # (B,) int64: the expert is shown this one; the generator takes it as reference
 
 
 class SyncNetSamples:
@@ -134,111 +93,90 @@ class SyncNetSamples:
         """min_shift: frames between the right window and a wrong one; under 5 they share frames."""
         self.min_shift = min_shift
 
-    def __call__(self, clip: ClipWindows, anchor: int, rng: np.random.Generator) -> SyncNetBatch:
-        """One SyncNetBatch without its first dimension; what is random in it comes from rng."""
-        right = bool(rng.integers(2))
-        shown = anchor if right else clip.draw_other(anchor, self.min_shift, rng)
-        return self.pair(clip, anchor, shown)
+    def pick(self, windows: ClipWindows, clip: Tensor, anchor: Tensor, words: Tensor) -> Picks:
+        """Choose the window shown by random words (B, 2)."""
+        wrong = windows.draw_other(clip, anchor, self.min_shift, words[:, 1])
+        return Picks(clip, anchor, torch.where(words[:, 0] % 2 == 1, anchor, wrong))
 
-    @staticmethod
-    def pair(clip: ClipWindows, heard: int, shown: int) -> SyncNetBatch:
-        """The sound under one window with the pictures of another or the same."""
-        mel = mel_window(clip.clip, clip.clip.mel(), first_column(heard))[None]
-        label = np.array([heard == shown], np.float32)
-        return SyncNetBatch(*map(torch.from_numpy, (mel, clip.pictures(shown), label)))
+    def gather(self, source: Source, picks: Picks) -> SyncNetBatch:
+        """Read a batch."""
+        mel = source.mels(picks.clip, first_columns(picks.anchor)[:, None])  # (B, 1, 80, 16)
+        label = (picks.anchor == picks.other).float()[:, None]
+        return SyncNetBatch(mel, source.pictures(picks.clip, picks.other), label)
 
 
 class GeneratorSamples:
     """Five frames to repaint, five others of the same clip as references, and the sound."""
 
-    def __call__(self, clip: ClipWindows, anchor: int, rng: np.random.Generator) -> GeneratorBatch:
-        """One GeneratorBatch without its first dimension; the reference window comes from rng."""
-        return self.assemble(clip, anchor, clip.draw_other(anchor, 1, rng))
+    def pick(self, windows: ClipWindows, clip: Tensor, anchor: Tensor, words: Tensor) -> Picks:
+        """Choose the reference window by random words (B, 2)."""
+        return Picks(clip, anchor, windows.draw_other(clip, anchor, 1, words[:, 1]))
 
-    @staticmethod
-    def assemble(clip: ClipWindows, anchor: int, reference: int) -> GeneratorBatch:
-        """The sample for an anchor window and a reference window."""
-        mel = clip.clip.mel()
-        frame_mels = np.stack(
-            [mel_window(clip.clip, mel, frame_columns(anchor + j))[None] for j in range(WINDOW_FRAMES)]
-        )
-        window_mel = mel_window(clip.clip, mel, first_column(anchor))[None]
-        pictures = clip.pictures(anchor), clip.pictures(reference)
-        return GeneratorBatch(*map(torch.from_numpy, (*pictures, frame_mels, window_mel)))
+    def gather(self, source: Source, picks: Picks) -> GeneratorBatch:
+        """Read a batch."""
+        clip, anchor, reference = picks
+        # The window of a single frame begins a frame early; the one under all five is that of the second.
+        starts = first_columns(anchor[:, None] + torch.arange(-1, WINDOW_FRAMES - 1, device=anchor.device))
+        frame_mels = source.mels(clip, starts)[:, :, None]  # (B, 5, 1, 80, 16)
+        pictures = source.pictures(clip.repeat(2), torch.cat([anchor, reference]))
+        target, reference_pictures = pictures.chunk(2)
+        return GeneratorBatch(target, reference_pictures, frame_mels, frame_mels[:, 1])
 
 
 Samples = SyncNetSamples | GeneratorSamples
 
 
 class Windows(Dataset):
-    """Numbered samples over clips."""
+    """Numbered samples over clips, made a batch at a time."""
 
-    def __init__(self, clips: Sequence[ClipWindows], samples: Samples, seed: int, clips_equal: bool):
-        """samples: makes a sample of a clip and an anchor.
+    def __init__(self, source: Source, windows: ClipWindows, samples: Samples, seed: int, clips_equal: bool):
+        """windows: those of the source that may be used.
         seed: with the number of a sample it determines the sample.
         clips_equal: every clip is drawn as often as any other, as in the release, so that a second of a long clip
             is seen less often than one of a short clip; otherwise every window is drawn as often as any other.
         """
-        self.clips = clips
-        self.samples = samples
-        self.seed = seed
-        self.clips_equal = clips_equal
-        self._ends = np.cumsum([len(clip.anchors) for clip in clips])
+        self.source, self.windows, self.samples, self.clips_equal = source, windows, samples, clips_equal
+        self._words = Words(seed, TRIES)
 
-    def __getitem__(self, number: int) -> Any:
-        """Sample `number`; a damaged one is named in the log and replaced by another draw, ten times at most."""
+    @property
+    def clips(self) -> Sequence[str]:
+        """Paths of the clips."""
+        return self.source.names
+
+    def picks(self, numbers: Sequence[int], attempt: int = 0) -> Picks:
+        """What the samples with these numbers are made of; another attempt is another draw."""
+        words = self._words.of(numbers, attempt, 4)
+        clip, anchor = self.windows.draw(words[:, :2], self.clips_equal)
+        return self.samples.pick(self.windows, clip, anchor, words[:, 2:])
+
+    def __getitems__(self, numbers: Sequence[int]) -> Any:
+        """The batch of the samples with these numbers.
+
+        A damaged sample is named in the log and replaced by another draw, ten times at most.
+        """
+        try:
+            return self.samples.gather(self.source, self.picks(numbers))
+        except InputError:  # one of them is damaged: which one, and its replacement
+            singles = [self._mended(number) for number in numbers]
+            return type(singles[0])(*map(torch.cat, zip(*singles, strict=True)))
+
+    def _mended(self, number: int) -> Any:
         for attempt in range(TRIES):
-            rng = np.random.default_rng((self.seed, number, attempt))
-            clip, anchor = self._draw(rng)
             try:
-                return self.samples(clip, anchor, rng)
+                return self.samples.gather(self.source, self.picks([number], attempt))
             except InputError as error:
                 log.warning("left out: %s", error)
                 last = error
         raise InputError(f"{TRIES} draws in a row were damaged, the last: {last}")
 
-    def _draw(self, rng: np.random.Generator) -> tuple[ClipWindows, int]:
-        if self.clips_equal:
-            clip = self.clips[int(rng.integers(len(self.clips)))]
-            return clip, int(clip.anchors[int(rng.integers(len(clip.anchors)))])
-        window = int(rng.integers(self._ends[-1]))
-        i = int(np.searchsorted(self._ends, window, side="right"))
-        clip = self.clips[i]
-        return clip, int(clip.anchors[window - self._ends[i]])
 
-
-def open_windows(data_root: Path, filelist: Path, windows_of: Callable[[Clip], ClipWindows]) -> list[ClipWindows]:
-    """The clips of a file list that have a usable window; what is left out is logged with its reason.
-
-    windows_of: ClipWindows.for_syncnet or for_generator.
-    Raises: InputError if none is left, with the reason of the first.
-    """
-    found: list[ClipWindows] = []
-    reasons: list[str] = []
-    ids = read_filelist(filelist, data_root)
-    for clip_id in ids:
-        try:
-            found.append(_usable(windows_of(Clip.open(data_root / clip_id))))
-        except InputError as error:
-            log.warning("left out: %s", error)
-            reasons.append(str(error))
-    if not found:
-        raise InputError(
-            f"{filelist}: none of its {len(ids)} clips under {data_root} can be used; the first: {reasons[0]}"
-        )
-    return found
-
-
-def _usable(windows: ClipWindows) -> ClipWindows:
-    clip = windows.clip
-    if len(clip.frames) < FEWEST_FRAMES:
-        raise InputError(f"{clip.path}: has {len(clip.frames)} face crops, fewer than {FEWEST_FRAMES}")
-    if not len(windows.anchors):
-        raise InputError(
-            f"{clip.path}: has no window of 5 consecutive frames with 0.2 s of sound; "
-            "check that its frames and its audio.wav are of the same seconds"
-        )
-    return windows
+def open_windows(
+    data_root: Path, filelist: Path, windows_of: WindowsOf, samples: Samples, *, seed: int = 0,
+    clips_equal: bool = False, form: str = "auto",
+) -> Windows:  # fmt: skip
+    """The samples over the clips of a file list; see train.sources.open_source."""
+    source, windows = open_source(data_root, filelist, windows_of, form)
+    return Windows(source, windows, samples, seed, clips_equal)
 
 
 class Numbers(Sampler[int]):
@@ -260,6 +198,7 @@ def loader(windows: Windows, numbers: Sampler[int] | range, batch_size: int, wor
         windows,
         batch_size=batch_size,
         sampler=numbers,  # type: ignore[arg-type]
+        collate_fn=_hand_over,
         num_workers=workers,
         persistent_workers=workers > 0,
         # A worker forked from a process whose libraries already run threads may wait for one of them for ever.
@@ -267,6 +206,17 @@ def loader(windows: Windows, numbers: Sampler[int] | range, batch_size: int, wor
         worker_init_fn=_begin_worker if workers else None,
         pin_memory=pin,
     )
+
+
+def _hand_over(batch: Any) -> Any:
+    """A batch is one already. A worker moves it into shared memory here, in its main thread.
+
+    Left to the thread that sends it, the copy could still run when the worker ends, which aborts it.
+    """
+    if get_worker_info() is not None:
+        for part in batch:
+            part.share_memory_()
+    return batch
 
 
 def _begin_worker(_worker: int) -> None:

@@ -17,6 +17,7 @@ from torch import nn
 from train.data import Numbers, Samples, Windows, batches, loader, open_windows
 from train.loop import Loop, Schedule, Step, Trained, resume
 from train.monitor import Monitor
+from train.sources import WindowsOf
 from wav2lip.errors import InputError
 
 
@@ -67,18 +68,19 @@ def frozen(fabric: Fabric, network: nn.Module) -> nn.Module:
     return network.requires_grad_(False).to(fabric.device).to(memory_format=torch.channels_last)
 
 
-def read_windows(cfg: DictConfig, split: str, samples: Samples, windows_of: Any) -> Windows:
-    """The windows of filelists/SPLIT.txt.
+def read_windows(cfg: DictConfig, split: str, samples: Samples, windows_of: WindowsOf) -> Windows:
+    """The windows of filelists/SPLIT.txt, from the clip folders or a pack of them as cfg.data says.
 
-    windows_of: makes ClipWindows of a Clip.
+    windows_of: makes ClipWindows of the frames that the clips have.
     """
     filelist = filelist_folder(cfg) / f"{split}.txt"
     if not Path(cfg.data_root).is_dir():
         raise InputError(f"{cfg.data_root}: no such folder; give the data_root that preprocess made")
-    clips = open_windows(Path(cfg.data_root), filelist, windows_of)
     # Another seed for validation: its windows are never the first ones of training.
     seed = cfg.seed if split == "train" else cfg.seed + 1
-    return Windows(clips, samples, seed, clips_equal=cfg.compat.clips_equal)
+    return open_windows(
+        Path(cfg.data_root), filelist, windows_of, samples, seed=seed, clips_equal=cfg.compat.clips_equal, form=cfg.data
+    )
 
 
 def filelist_folder(cfg: DictConfig) -> Path:

@@ -174,8 +174,16 @@ class ClipWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)
-            return
+            self.discard()
+        else:
+            self.publish()
+
+    def discard(self) -> None:
+        """Leave nothing behind."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def publish(self) -> None:
+        """Move the clip to its place."""
         self.target.parent.mkdir(parents=True, exist_ok=True)
         if self.target.exists():  # made from an older version of its video: move it out before the new one comes
             old = self.folder.with_name(self.folder.name + ".old")
