@@ -1,6 +1,6 @@
 """Sparse detection beside detection in every full-size frame: how far the boxes differ, and what each costs.
 
-    python benchmarks/detection.py [VIDEO ...] [--stride 2] [--window 13] [--keep DIR] [--s3fd]
+    python -m benchmarks.detection [VIDEO ...] [--stride 2] [--window 13] [--keep DIR] [--s3fd]
 
 Without videos, clips of the sample data set are made. The reference is Haar on every frame at full size, one face
 followed, gaps filled and smoothed as the tracks are; --keep stores it, for it takes a second a frame for large video.

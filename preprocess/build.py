@@ -14,6 +14,8 @@ from preprocess.settings import FaceSettings, SegmentSettings, Settings, ShotSet
 from preprocess.sync_verdicts import SyncSettings
 from wav2lip.errors import InputError
 
+SMOOTH_WINDOW = {"haar": 13}  # frames, for detectors whose boxes need more than 5: see docs/detection.md
+
 
 def build_job(cfg: Mapping[str, Any]) -> Job:
     """The job that configs/preprocess.yaml describes.
@@ -36,7 +38,8 @@ def build_job(cfg: Mapping[str, Any]) -> Job:
         shares=Shares(cfg["val"], cfg["test"], cfg["seed"], cfg["split_by"], cfg["gap_seconds"]),
     )
     detector = wanted.resolve()
-    faces = FaceSettings(detector.name, cfg["compat"], cfg["longest_gap"], cfg["smooth_window"])
+    window = SMOOTH_WINDOW.get(detector.name, 5) if cfg["smooth_window"] == "auto" else cfg["smooth_window"]
+    faces = FaceSettings(detector.name, cfg["compat"], cfg["longest_gap"], window)
     return Job(
         root=Path(str(cfg["out"])),
         settings=Settings(faces, shots, segments, cfg["part_minutes"]),

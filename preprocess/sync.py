@@ -68,8 +68,10 @@ def measure_sync(
             units[clip] = found
         else:
             broken[clip] = _broken(clip, found)
-    marked = digest(settings.key(), sorted((clip, unit.state.origin) for clip, unit in units.items()))
-    units = {clip: replace(units[clip], fingerprint=digest(marked, clip)) for clip in sorted(units)}
+    # A bootstrapped expert depends on all clips; one that was given does not, and judges only what is new.
+    others = sorted((clip, unit.state.origin) for clip, unit in units.items()) if settings.expert is None else []
+    marked = digest(settings.key(), others)
+    units = {c: replace(unit, fingerprint=digest(marked, c, unit.state.origin)) for c, unit in sorted(units.items())}
     stage = _Stage(root, manifest, crew, settings, units, marked)
     stage.measure()
     known = stage.known()
@@ -108,7 +110,7 @@ class _Stage:
     crew: Crew
     settings: SyncSettings
     units: dict[str, Unit]
-    marked: str  # stands for all clips and settings
+    marked: str  # stands for the expert and the settings
 
     def __post_init__(self) -> None:
         self.crashed: dict[str, Record] = {}
@@ -148,25 +150,32 @@ class _Stage:
         views = self._views(_sample(places, self.settings.minutes))
         learned = [self.units[clip].place for clip in views]
         if len(views) < FEWEST_CLIPS:
-            for unit in todo.values():
+            for unit in self._left(todo).values():
                 self.manifest.add(measured(unit, None))
             return (), (), {}
         options = self.settings
         result = bootstrap(
             views, learned, sure=options.sure, reach=options.reach, folds=options.folds, others=options.others
         )
+        folder = self.root / STATE / STAGE
+        for old in folder.glob("expert_*.npz"):  # of other clips or settings
+            old.unlink()
         makers = []
         for fold, expert in enumerate(result.experts):
-            path = self.root / STATE / STAGE / f"expert_{self.marked}_{fold}.npz"
+            path = folder / f"expert_{self.marked}_{fold}.npz"
             save_linear(expert, path)
             makers.append(LinearMaker(str(path)))
         self.manifest.add(Record(ROUNDS, "all", self.marked, figures={"rounds": result.rounds}))
         for clip, unit in todo.items():
             if clip in result.syncs:
                 self.manifest.add(measured(unit, result.syncs[clip]))
-        rest = {clip: unit for clip, unit in todo.items() if self.manifest.find(STAGE, clip, unit.fingerprint) is None}
-        rest = {clip: unit for clip, unit in rest.items() if clip not in self.crashed}
-        return tuple(makers), tuple(spread_evenly(learned, options.others)), _with_folds(rest, learned, result.folds)
+        rest = _with_folds(self._left(todo), learned, result.folds)
+        return tuple(makers), tuple(spread_evenly(learned, options.others)), rest
+
+    def _left(self, units: dict[str, Unit]) -> dict[str, Unit]:
+        """Those of the units of which nothing is known and that did not crash."""
+        known = self.known()
+        return {clip: unit for clip, unit in units.items() if clip not in known and clip not in self.crashed}
 
     def _views(self, sample: Sequence[Place]) -> dict[str, Views]:
         """What the linear expert needs of these clips, by clip in order of name; of those that can be read."""

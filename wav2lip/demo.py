@@ -19,7 +19,7 @@ from tqdm import tqdm
 from models import SyncNet
 from wav2lip import demo_page
 from wav2lip.checkpoints import load_network
-from wav2lip.clips import Clip, read_filelist
+from wav2lip.clips import Clip, read_filelist, read_info
 from wav2lip.errors import run
 from wav2lip.media import VideoWriter, read_frames
 from wav2lip.metrics import agreement_by_shift, sync_loss_of
@@ -144,7 +144,9 @@ def unseen(out: Path, data: Path, size: Size, seed: int) -> tuple[Path, Path]:
     held_out = read_filelist(data / "filelists" / "val.txt", data)[0]
     speech = out / "unseen_speech.wav"
     write_speech(speech, size.speech_seconds, Speaker.from_seed(seed + 1000), seed + 1000)
-    return out / "videos" / f"{held_out}.mp4", speech
+    info = read_info(data / held_out)
+    assert info is not None  # every clip of preprocessing has one
+    return out / "videos" / info["source"], speech
 
 
 def dub(face: Path, speech: Path, outfile: Path, seconds: float) -> None:
@@ -164,7 +166,7 @@ def sync_curve(out: Path, video: Path, expert_file: Path) -> np.ndarray:
     root = out / "judged" / video.stem
     subprocess.run(
         [sys.executable, "-m", "preprocess", f"videos={quoted(video)}", f"out={quoted(root)}", "detector=haar",
-         "workers=0", "overwrite=true"], check=False,
+         "workers=0", "longest=null", "stages=[probe,shots,faces,segments,crops]", "overwrite=true"], check=False,
     )  # fmt: skip
     clips = [path.parent for path in root.glob("*/*/audio.wav")]
     if not clips:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from models import SyncNet
 from preprocess.bootstrap import Place, deal, spread_evenly
 from preprocess.manifest import OK, REJECTED, Manifest, Record
 from preprocess.resync import recover, resync, state_of
@@ -17,6 +19,7 @@ from preprocess.sync import find_clips, measure_sync, trim_filelists
 from preprocess.sync_verdicts import SyncSettings, judge, keep_speakers, summary_of
 from preprocess.workers import Crew
 from wav2lip.audio import load_wav, melspectrogram
+from wav2lip.checkpoints import Checkpoint, save_checkpoint
 from wav2lip.clips import Clip, ClipWriter, read_info
 from wav2lip.errors import InputError
 from wav2lip.sample import Speaker, render, speak
@@ -341,6 +344,17 @@ def test_too_few_clips_are_kept_and_said_not_to_be_judged(talkers, tmp_path):
 def test_an_expert_that_is_not_there_is_named():
     with pytest.raises(InputError, match=r"gone.pth: no such expert"):
         SyncSettings(expert="gone.pth")
+
+
+def test_an_untrained_expert_finds_no_agreement_and_says_whose_fault_that_may_be(talkers, tmp_path):
+    shutil.copytree(talkers, tmp_path / "all")
+    torch.manual_seed(0)
+    save_checkpoint(tmp_path / "untrained.pth", Checkpoint(SyncNet(width=0.0625).state_dict()))
+    records, summary = run(tmp_path / "all", expert=str(tmp_path / "untrained.pth"))
+    assert summary["expert"] == "untrained.pth"
+    assert summary["verdict"].startswith("no agreement found with this expert")
+    assert all(record.fate == REJECTED for record in records.values())
+    assert (tmp_path / "all/s0/0/audio.wav").read_bytes() == (talkers / "s0/0/audio.wav").read_bytes()
 
 
 def test_records_are_json(broken):
