@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from omegaconf import DictConfig, OmegaConf
 
 from configs import entry

@@ -127,7 +127,7 @@ class Crops:
                     self._finish(task, clip, tracks, mark)
                 if number % FPS == 0:
                     progress((number - first) / (last - first))
-            for clip in at_work:  # fewer frames than before: the file was changed meanwhile, or is damaged
+            if at_work:  # the file was changed meanwhile, or is damaged
                 raise InputError(f"{part.source.path}: gave fewer frames than the first time it was read; try it again")
 
     def _begin(self, task: Task, plan: Plan, tracks: Tracks) -> Open | None:
@@ -142,7 +142,7 @@ class Crops:
         sound = write_sound(writer, task.part.source.path, start, limit, problems.append, probed["seekable"])
         frames = plan.frames if whole else min(plan.frames, int(sound.seconds * FPS + 0.5))
         shortest = SHORTEST_SOUND if whole else self.settings.segments.shortest
-        if sound.seconds < SHORTEST_SOUND or frames < plan.frames and frames / FPS < shortest - 1 / FPS:
+        if sound.seconds < SHORTEST_SOUND or (frames < plan.frames and frames / FPS < shortest - 1 / FPS):
             writer.discard()
             return None
         boxes = Boxes.of(plan, tracks, task.part.first)

@@ -202,5 +202,10 @@ def _finish(histories: Sequence[History], job: Job, runner: Runner) -> dict[str,
 
 def _told_settings(job: Job) -> dict[str, Any]:
     """All that shaped the data set."""
-    clips = {**asdict(job.clips), "limits": asdict(job.clips.limits)}
-    return {**asdict(job.settings), "clips": clips}
+    clips = job.clips
+    return {
+        **asdict(job.settings),
+        "sync": None if clips.sync is None else asdict(clips.sync),
+        "quality": asdict(clips.limits),
+        "splits": asdict(clips.shares),
+    }

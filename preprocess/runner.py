@@ -15,7 +15,7 @@ from wav2lip.errors import InputError
 
 log = logging.getLogger(__name__)
 
-BAR = "{desc}: {l_bar}{bar}| {n:.1f} of {total} [{elapsed}, {remaining} left]"
+BAR = "{desc:9} {bar}| {n:.1f} of {total} [{elapsed}, {remaining} left]"
 
 
 class StageWork(Protocol):
@@ -54,8 +54,8 @@ class Runner:
         todo = {key: unit for key, unit in units.items() if key not in known}
         if todo and stage not in self.stages:
             raise InputError(
-                f"{self.manifest.root}: the stages before need what {stage} finds out of {len(todo)} inputs, which were "
-                f"not done or have changed; add {stage} to stages="
+                f"{self.manifest.root}: {len(todo)} inputs lack what the stage {stage} finds out, or have changed since; "
+                f"add {stage} to stages="
             )
         for record in self._do(stage, work, todo):
             before_adding(record)
@@ -80,8 +80,7 @@ class Runner:
             return
         keys = {id(unit): key for key, unit in todo.items()}
         done = 0
-        with tqdm(total=len(todo), desc=stage, disable=None, bar_format="{desc:9} {bar}| {n:.1f} of {total} [{elapsed}, "
-                  "{remaining} left]") as bar:  # fmt: skip
+        with tqdm(total=len(todo), desc=stage, disable=None, bar_format=BAR) as bar:
 
             def show(at_work: float) -> None:
                 bar.n = round(done + at_work, 2)

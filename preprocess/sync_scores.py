@@ -9,12 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from models import SyncNet
 from preprocess.bootstrap import Place
 from preprocess.manifest import OK, REJECTED, Record
 from preprocess.resync import State, resync, state_of
 from preprocess.workers import Progress, Tools
-from wav2lip.checkpoints import load_network
 from wav2lip.clips import Clip, read_info
 from wav2lip.devices import choose_device
 from wav2lip.errors import InputError
@@ -73,7 +71,7 @@ class NetworkMaker:
         device = choose_device(self.device)
         if device.type == "cuda" and device.index is None:
             device = torch.device("cuda", worker % torch.cuda.device_count())
-        return NetworkExpert(load_network(self.file, SyncNet), device)
+        return NetworkExpert.from_checkpoint(self.file, device)
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from typing import Protocol
 
 import numpy as np
 import torch
 
 from models import SyncNet
+from wav2lip.checkpoints import load_network
 from wav2lip.clips import Clip
 from wav2lip.crops import FACE_SIZE, mouths, to_network
 from wav2lip.windows import WINDOW_COLUMNS, WINDOW_FRAMES, first_column, whole_windows
@@ -67,8 +69,13 @@ class NetworkExpert:
     """A SyncNet as the judge."""
 
     def __init__(self, network: SyncNet, device: torch.device | str = "cpu"):
-        """network: of any width; this project's or the public one."""
+        """network: of any width."""
         self.network, self.device = network.eval().to(device), device
+
+    @classmethod
+    def from_checkpoint(cls, path: str | PathLike[str], device: torch.device | str = "cpu") -> NetworkExpert:
+        """Load a SyncNet of any width, this project's or the public one; InputError if the file is none."""
+        return cls(load_network(path, SyncNet), device)
 
     @torch.inference_mode()
     def embed(self, clip: Clip) -> Embedded:

@@ -13,10 +13,11 @@ from preprocess.splits import replace_text
 PAGE = "report.html"
 
 
-def write_page(root: Path, dataset: dict[str, Any]) -> Path:
-    """Draw ROOT/report.html from the content of dataset.json and the crops in ROOT; the same data give the same page.
+def write_page(root: Path, dataset: dict[str, Any], folder: Path | None = None) -> Path:
+    """Draw report.html from the content of dataset.json and the crops in ROOT; the same data give the same page.
 
-    One file of some megabytes at most, whatever the number of clips, that needs no network. Returns: its path.
+    One file of some megabytes at most, whatever the number of clips, that needs no network.
+    folder: where it goes, by default ROOT. Returns: its path.
     Raises: OSError if it cannot be written.
     """
     sections = [
@@ -32,7 +33,7 @@ def write_page(root: Path, dataset: dict[str, Any]) -> Path:
         overview.settings(dataset),
     ]
     title = f"Data set: {root.resolve().name}"
-    page = root / PAGE
+    page = (folder or root) / PAGE
     replace_text(page, _document(title, str(dataset["tool"]), "\n".join(filter(None, sections))))
     return page
 

@@ -150,13 +150,21 @@ def test_a_cut_shard_is_named_and_packed_again_once_it_is_removed(root):
 
 
 KILLED = """
-import os, random, signal, sys, threading, time
+import os, random, signal, sys, threading
 from pathlib import Path
-from preprocess.pack import pack
-root, seed, longest = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
-threading.Timer(random.Random(seed).uniform(0, longest), lambda: os.kill(os.getpid(), signal.SIGKILL)).start()
-pack(root, [f"speaker/{n}" for n in range(7)], [96], overwrite=sys.argv[4] == "overwrite", shard_bytes=1 << 20)
-os._exit(0)
+import preprocess.pack
+chance = random.Random(int(sys.argv[2]))
+def kill():
+    os.kill(os.getpid(), signal.SIGKILL)
+def write_some(*arguments, crop=preprocess.pack._crop, left=[chance.randrange(60)]):
+    left[0] -= 1  # after so many crops, and then at any moment of the next milliseconds
+    if left[0] == 0:
+        threading.Timer(chance.uniform(0, 0.02), kill).start()
+    return crop(*arguments)
+preprocess.pack._crop = write_some
+preprocess.pack.pack(Path(sys.argv[1]), [f"speaker/{n}" for n in range(7)], overwrite=sys.argv[3] == "overwrite",
+                     shard_bytes=1 << 20)
+kill()  # at the end, if it came so far
 """
 
 
@@ -171,12 +179,9 @@ def test_killed_at_random_moments_and_started_again_the_bytes_are_those_of_one_r
     for n, name in enumerate(CLIPS):
         write_clip(whole, name, seed=n)
     pack(whole, CLIPS, shard_bytes=SHARD)
-    left = []
-    for seed in range(kills):
-        done = subprocess.run([sys.executable, "-c", KILLED, str(root), str(seed), "0.1", how], cwd=ROOT)
-        assert done.returncode in (0, -signal.SIGKILL)
-        left.append(files(root / "packed") if (root / "packed").exists() else {})
-    assert left[0] != files(whole / "packed")  # so that the kill was before the end
+    for kill in range(kills):
+        command = [sys.executable, "-c", KILLED, str(root), str(kill), how]
+        assert subprocess.run(command, cwd=ROOT).returncode == -signal.SIGKILL
     pack(root, CLIPS, overwrite=how == "overwrite", shard_bytes=SHARD)
     assert files(root / "packed") == files(whole / "packed")
 

@@ -183,7 +183,7 @@ def test_clips_that_other_settings_do_not_give_are_removed(tmp_path):
 
 def test_a_stage_alone_uses_what_the_others_found_out_before(tmp_path):
     write_video(tmp_path / "in" / "a.mkv", wav=noise())
-    with pytest.raises(InputError, match="faces finds out of 1 inputs.*add faces to stages="):
+    with pytest.raises(InputError, match="1 inputs lack what the stage faces finds out.*add faces to stages="):
         run(tmp_path / "in", tmp_path / "out", stages=("probe", "shots", "segments"))
     assert run(tmp_path / "in", tmp_path / "out", stages=("faces",)) is None
     assert not (tmp_path / "out/a").exists()
