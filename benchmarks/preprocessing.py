@@ -52,9 +52,8 @@ def main() -> None:
     parser.add_argument("--detector", default="mtcnn", help="mtcnn or haar")
     parser.add_argument("--part-minutes", type=float, default=10.0, help="parts in which a long video is worked on")
     args = parser.parse_args()
-    print(
-        "| video | processes | seconds | times real time | peak, MiB | every frame held, MiB |\n|---|---|---|---|---|---|"
-    )
+    print("| video | processes | seconds | times real time | peak, MiB | every frame held, MiB |")
+    print("|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         video = args.video or write_sample(folder / "sample", clips=1, seconds=10)[0]
@@ -64,10 +63,8 @@ def main() -> None:
             held = picture.width * picture.height * 3 * seconds * 25 / 2**20
             for workers in args.workers:
                 out = folder / f"{seconds}-{workers}"
-                took, peak = measured(
-                    [sys.executable, "-m", "preprocess", f"videos={longer}", f"out={out}", f"workers={workers}"]
-                    + [f"detector={args.detector}", f"part_minutes={args.part_minutes}"]
-                )
+                options = [f"workers={workers}", f"detector={args.detector}", f"part_minutes={args.part_minutes}"]
+                took, peak = measured([sys.executable, "-m", "preprocess", f"videos={longer}", f"out={out}", *options])
                 done = json.loads((out / "dataset.json").read_text())["totals"]["seconds_in"]
                 size = f"{seconds} s at {picture.width}x{picture.height}"
                 print(f"| {size} | {workers} | {took:.0f} | {done / took:.1f} | {peak:.0f} | {held:.0f} |", flush=True)

@@ -21,6 +21,7 @@ from preprocess.pack import pack
 from preprocess.page import write_page
 from preprocess.parts import Part, Task, parts_of
 from preprocess.probe import Probe
+from preprocess.resync import recover
 from preprocess.runner import Runner, StageWork
 from preprocess.segments import Segments
 from preprocess.settings import Settings
@@ -83,6 +84,7 @@ def run(sources: Sequence[Source], job: Job) -> Result:
         job.root.mkdir(parents=True, exist_ok=True)
         with Manifest(job.root) as manifest, Crew(job.workers) as crew:
             shutil.rmtree(job.root / PARTIAL, ignore_errors=True)  # of a run that was killed
+            recover(job.root)
             runner = Runner(manifest, crew, job.stages, job.overwrite, job.retry)
             histories = _video_stages(sources, job, runner)
             judged = any(stage in job.stages for stage in CLIP_STAGES)

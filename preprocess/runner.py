@@ -54,7 +54,7 @@ class Runner:
         todo = {key: unit for key, unit in units.items() if key not in known}
         if todo and stage not in self.stages:
             raise InputError(
-                f"{self.manifest.root}: {len(todo)} inputs lack what the stage {stage} finds out, or have changed since; "
+                f"{self.manifest.root}: {len(todo)} inputs lack what the stage {stage} finds out, or changed since; "
                 f"add {stage} to stages="
             )
         for record in self._do(stage, work, todo):

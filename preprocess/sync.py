@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from configs import entry
 from preprocess.bootstrap import FEWEST_CLIPS, Place, bootstrap, spread_evenly
-from preprocess.manifest import FAILED, OK, REJECTED, STATE, Manifest, Record, digest
+from preprocess.manifest import FAILED, OK, REJECTED, Manifest, Record, digest
 from preprocess.resync import recover
 from preprocess.splits import SPLITS, replace_text
 from preprocess.sync_scores import (
@@ -157,7 +157,7 @@ class _Stage:
         result = bootstrap(
             views, learned, sure=options.sure, reach=options.reach, folds=options.folds, others=options.others
         )
-        folder = self.root / STATE / STAGE
+        folder = self.manifest.folder / STAGE
         for old in folder.glob("expert_*.npz"):  # of other clips or settings
             old.unlink()
         makers = []

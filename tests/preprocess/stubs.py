@@ -12,8 +12,8 @@ import av
 import numpy as np
 
 from face_detection import Face
-from preprocess.ingest import find_videos
 from preprocess.clip_stages import ClipSettings, Shares
+from preprocess.ingest import find_videos
 from preprocess.pipeline import STAGES, VIDEO_STAGES, Job, run
 from preprocess.quality import Limits
 from preprocess.settings import FaceSettings, SegmentSettings, Settings, ShotSettings
