@@ -51,8 +51,17 @@ def test_the_library_does_without_hydra(path):
 
 @pytest.mark.parametrize(
     "module",
-    "preprocess preprocess.sync preprocess.pack preprocess.doctor train.syncnet train.wav2lip train.wav2lip_gan "
-    "wav2lip.infer wav2lip.demo".split(),
+    [
+        "preprocess",
+        "preprocess.sync",
+        "preprocess.pack",
+        "preprocess.doctor",
+        "train.syncnet",
+        "train.wav2lip",
+        "train.wav2lip_gan",
+        "wav2lip.infer",
+        "wav2lip.demo",
+    ],
 )
 def test_every_entry_point_has_help(module):
     done = subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, text=True, cwd=ROOT)
