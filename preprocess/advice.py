@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from statistics import median
 from typing import Any
 
+from preprocess.sync_verdicts import NOT_SPEAKING
+
 LITTLE = 600.0  # seconds: below, a model can only be tried out or fine-tuned
 SOME = 5 * 3600.0  # seconds: below, an expert trained from nothing rarely learns
 LOST_SHARE = 0.2  # of the time, from which on losses are worth a sentence
@@ -56,7 +58,10 @@ def _nothing(dataset: dict[str, Any]) -> Iterator[str]:
 
 
 def _sync(dataset: dict[str, Any]) -> Iterator[str]:
-    sync, judged = dataset["sync"], [clip["sync"] for clip in dataset["clips"] if clip["sync"]]
+    sync, judged = (
+        dataset["sync"],
+        [clip["sync"] for clip in dataset["clips"] if clip["sync"] and clip["cause"] != NOT_SPEAKING],
+    )
     if sync is None:
         if dataset["clips"]:
             yield ("Nobody has checked whether lips and sound agree. If they do not, training goes on for days without "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,7 @@ class MeasureQuality:
             quality = measure(Clip.open(self.root / clip), read_info(self.root / clip))
         except InputError as error:
             return Record(QUALITY, clip, mark, REJECTED, "unreadable", str(error))
-        return Record(QUALITY, clip, mark, figures=asdict(quality))
+        return Record(QUALITY, clip, mark, figures=quality.as_json())
 
 
 def judge_clips(root: Path, clips: Sequence[str], settings: ClipSettings, runner: Runner) -> Judged:

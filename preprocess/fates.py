@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from preprocess.ingest import Source
-from preprocess.manifest import FAILED, OK, REJECTED, Record
+from preprocess.manifest import OK, REJECTED, Record
 from preprocess.parts import Part
 from preprocess.segments import Span, union, without
 from preprocess.settings import FPS
+from preprocess.sync_verdicts import NOT_SPEAKING
+
+LATE = ("sync", "quality", "splits")  # stages that take clips out, in their order
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,11 @@ class Verdict:
     cause: str
     reason: str
     figures: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def rank(self) -> tuple[int, bool]:
+        """The later the stage, the more a clip had in its favour; of several faces, the speaker tells most."""
+        return -LATE.index(self.stage), self.cause == NOT_SPEAKING
 
 
 @dataclass(frozen=True)
@@ -68,6 +76,7 @@ def lost_spans(history: History, verdicts: Mapping[str, Verdict]) -> list[dict[s
     claims: list[tuple[Span, Verdict]] = [
         (_span(clip), verdicts[clip["clip"]]) for _, clip in history.clips() if clip["clip"] in verdicts
     ]
+    claims.sort(key=lambda claim: claim[1].rank)
     for stage in ("crops", "segments"):
         for part, found in history.parts:
             record = found.get(stage)
@@ -117,6 +126,3 @@ def fate_of(history: History, lost: Sequence[Mapping[str, Any]], kept: float) ->
         return REJECTED, "nothing to keep", "has nothing in it that could be kept"
     worst = max(lost, key=lambda span: float(span["to"]) - float(span["from"]))
     return REJECTED, worst["cause"], worst["reason"] or f"all of it was taken out, most by {worst['stage']}"
-
-
-__all__ = ["FAILED", "History", "Verdict", "fate_of", "lost_spans", "seconds_kept"]

@@ -152,7 +152,9 @@ def _update(folder: Path, root: Path, clips: Sequence[str], form: _Form, pool: E
     shards = open_shards(folder, form.size, form.encoding)
     gone = sorted(clip for clip in latest(shards) if marks.get(clip) is None)
     checksums = {shard.folder.name: shard.checksum for shard in shards}
-    Head(form.size, form.encoding, checksums, gone).write(folder)
+    head = Head(form.size, form.encoding, checksums, gone)
+    if head != Head.read(folder):
+        head.write(folder)
     opened = Pack.open(folder)
     problems = {clip: problem for clip in opened.entries if (problem := opened.problem(clip))}
     return Packed(folder, len(opened.entries) - len(problems), len(todo), problems, opened.seconds(), opened.bytes())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from preprocess.ingest import Source
 from preprocess.manifest import REJECTED, Record, digest
@@ -10,7 +11,7 @@ from preprocess.parts import Rejected, without_path
 from preprocess.settings import FORMAT, Settings
 from preprocess.workers import Progress, Tools
 from wav2lip.errors import InputError
-from wav2lip.media import first_frame_time, probe, times_leap
+from wav2lip.media import Media, first_frame_time, probe, times_leap
 
 STAGE = "probe"
 
@@ -29,23 +30,25 @@ class Probe:
         """figures: seconds (as the file states), start (time of the first frame), fps, nominal_fps, width, height,
         video and audio codecs, seekable (whether parts of it can be read by themselves).
         """
+        mark = self.fingerprint(source)
         try:
-            figures = self._look(source)
+            media = probe(source.path)
+        except InputError as error:
+            return Record(STAGE, source.clip, mark, REJECTED, "unreadable", without_path(str(error), source))
+        figures: dict[str, Any] = {"seconds": round(media.seconds, 3)}
+        try:
+            return Record(STAGE, source.clip, mark, figures=figures | self._look(source, media))
         except InputError as error:
             cause = error.cause if isinstance(error, Rejected) else "unreadable"
-            reason = without_path(str(error), source)
-            return Record(STAGE, source.clip, self.fingerprint(source), REJECTED, cause, reason)
-        return Record(STAGE, source.clip, self.fingerprint(source), figures=figures)
+            return Record(STAGE, source.clip, mark, REJECTED, cause, without_path(str(error), source), figures)
 
-    def _look(self, source: Source) -> dict[str, object]:
-        media = probe(source.path)
+    def _look(self, source: Source, media: Media) -> dict[str, Any]:
         if media.video is None:
             raise Rejected("no video track", "has no video track, only sound; leave it out")
         if media.audio is None:
             raise Rejected("no audio track", "has no audio track; lips cannot be learnt without the sound")
         long = media.seconds > self.settings.part_minutes * 60
         return {
-            "seconds": round(media.seconds, 3),
             "start": first_frame_time(source.path),
             "fps": round(float(media.video.mean_fps), 3),
             "nominal_fps": round(float(media.video.fps), 3),

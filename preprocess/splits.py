@@ -152,6 +152,8 @@ def _by_time(entries: Sequence[Entry], val: float, test: float, gap: float, copi
             if split == "test" and not share:
                 continue
             head, tail = _cut(rest, share * total, gap)
+            if split == "test" and sum(entry.seconds for entry in tail) > 2 * share * total:
+                head, tail = rest, []  # so little is wanted that nothing is nearer
             split_of |= {entry.clip: split for entry in tail}
             inside = {entry.clip for entry in rest} - {entry.clip for entry in [*head, *tail]}
             reason = f"lies within {gap:g} s of what is held out of {source}; gap_seconds changes that"

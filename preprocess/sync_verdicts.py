@@ -13,6 +13,7 @@ from preprocess.manifest import OK, REJECTED, Record
 from wav2lip.errors import InputError
 from wav2lip.sync import REACH
 
+NOT_SPEAKING = "not the speaker"  # cause of clips of another face with the same sound
 FORMAT = 1  # raised when the same clips and settings give other figures than before
 BY_CHANCE = 0.05  # share of sure clips up to which nothing was found; chance gives less than 0.01
 WORTH_SAYING = 0.1  # share of clips shifted alike from which on that is a warning
@@ -158,7 +159,7 @@ def keep_speakers(records: Mapping[str, Record], places: Mapping[str, Place]) ->
         by = [p for p in speakers.get(places[clip].source, []) if p.clip != clip and p.shares_sound_with(places[clip])]
         if by:
             reason = f"{by[0].clip} has the same sound, and lips that agree with it better"
-            result[clip] = replace(record, fate=REJECTED, cause="not the speaker", reason=reason)
+            result[clip] = replace(record, fate=REJECTED, cause=NOT_SPEAKING, reason=reason)
     return result
 
 
