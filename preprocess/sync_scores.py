@@ -17,7 +17,8 @@ from wav2lip.clips import Clip, read_info
 from wav2lip.devices import choose_device
 from wav2lip.errors import InputError
 from wav2lip.linear_expert import LinearExpert, Views
-from wav2lip.sync import Expert, NetworkExpert, Sync, measure
+from wav2lip.network_experts import load_expert
+from wav2lip.sync import Expert, Sync, measure
 
 STAGE = "sync"
 
@@ -71,7 +72,7 @@ class NetworkMaker:
         device = choose_device(self.device)
         if device.type == "cuda" and device.index is None:
             device = torch.device("cuda", worker % torch.cuda.device_count())
-        return NetworkExpert.from_checkpoint(self.file, device)
+        return load_expert(self.file, device)
 
 
 @dataclass(frozen=True)

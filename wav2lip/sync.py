@@ -10,23 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from os import PathLike
 from typing import Protocol
 
 import numpy as np
-import torch
 
-from models import SyncNet
-from wav2lip.checkpoints import load_network
 from wav2lip.clips import Clip
-from wav2lip.crops import FACE_SIZE, mouths, to_network
-from wav2lip.windows import WINDOW_COLUMNS, WINDOW_FRAMES, first_column, whole_windows
+from wav2lip.windows import WINDOW_COLUMNS, first_column
 
 REACH = 15  # frames to either side over which the sound is slid
 MOST_FRAMES = 1500  # of a clip that are looked at: a constant offset shows in a minute
 FEWEST_PAIRS = 20  # windows that a shift is judged by
 COMPARISONS = 60  # stretches of other clips' sound that a clip's lips are held against
-BATCH = 64  # windows
 
 
 @dataclass(frozen=True)
@@ -65,39 +59,14 @@ class Sync:
         return abs(self.offset) == len(self.curve) // 2
 
 
-class NetworkExpert:
-    """A SyncNet as the judge."""
+def first_minute(clip: Clip) -> tuple[np.ndarray, int, int]:
+    """The part of a clip that is looked at.
 
-    def __init__(self, network: SyncNet, device: torch.device | str = "cpu"):
-        """network: of any width."""
-        self.network, self.device = network.eval().to(device), device
-
-    @classmethod
-    def from_checkpoint(cls, path: str | PathLike[str], device: torch.device | str = "cpu") -> NetworkExpert:
-        """Load a SyncNet of any width, this project's or the public one; InputError if the file is none."""
-        return cls(load_network(path, SyncNet), device)
-
-    @torch.inference_mode()
-    def embed(self, clip: Clip) -> Embedded:
-        """Each frame is read, and each window embedded, once."""
-        frames, begin, sounds = windows_of(clip)
-        firsts = whole_windows(frames)
-        mouth = {int(f): clip.read(int(f), FACE_SIZE) for f in frames} if len(firsts) else {}
-        lips = [self._lips(mouth, some) for some in _in_batches(firsts)]
-        sound = [self._sound(some) for some in _in_batches(sounds)]
-        return Embedded(firsts - begin, _joined(lips), _joined(sound))
-
-    def _lips(self, pictures: dict[int, np.ndarray], firsts: np.ndarray) -> np.ndarray:
-        windows = np.stack([[pictures[int(f) + j] for j in range(WINDOW_FRAMES)] for f in firsts])
-        faces = to_network(torch.from_numpy(windows).to(self.device))  # (B, 5, 3, 96, 96)
-        return self._unit(self.network.face_encoder(mouths(faces.transpose(1, 2))))
-
-    def _sound(self, mels: np.ndarray) -> np.ndarray:
-        return self._unit(self.network.audio_encoder(torch.from_numpy(mels[:, None]).to(self.device)))
-
-    @staticmethod
-    def _unit(vectors: torch.Tensor) -> np.ndarray:
-        return torch.nn.functional.normalize(vectors.flatten(1).float(), dim=1).cpu().numpy()
+    Returns: (N,) frame numbers; the frame with which the first window of sound begins; the one after that with which
+        the last begins.
+    """
+    frames = clip.frames[clip.frames < clip.frames[0] + MOST_FRAMES]
+    return frames, max(0, int(frames[0]) - REACH), int(frames[-1]) + REACH + 1
 
 
 def windows_of(clip: Clip) -> tuple[np.ndarray, int, np.ndarray]:
@@ -106,20 +75,15 @@ def windows_of(clip: Clip) -> tuple[np.ndarray, int, np.ndarray]:
     Returns: (N,) frame numbers; the frame with which the first window of sound begins; (T, 80, 16) float32 mels under
         the windows that begin with it and the next ones.
     """
-    mel = clip.mel()
-    frames = clip.frames[clip.frames < clip.frames[0] + MOST_FRAMES]
-    begin = max(0, int(frames[0]) - REACH)
-    starts = [first_column(f) for f in range(begin, int(frames[-1]) + REACH + 1)]
-    sounds = [np.array(mel[:, s : s + WINDOW_COLUMNS]) for s in starts if s + WINDOW_COLUMNS <= mel.shape[1]]
-    return frames, begin, np.stack(sounds) if sounds else np.zeros((0, len(mel), WINDOW_COLUMNS), np.float32)
+    frames, begin, end = first_minute(clip)
+    starts = [first_column(f) for f in range(begin, end)]
+    return frames, begin, stacked(clip.mel(), starts, WINDOW_COLUMNS)
 
 
-def _in_batches(rows: np.ndarray) -> Iterable[np.ndarray]:
-    return (rows[i : i + BATCH] for i in range(0, len(rows), BATCH))
-
-
-def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
-    return np.concatenate(parts) if parts else np.zeros((0, 1), np.float32)
+def stacked(sound: np.ndarray, starts: Iterable[int], width: int) -> np.ndarray:
+    """The whole ones of the windows of a sound (D, T) that begin at these columns: (N, D, width), a copy."""
+    windows = [sound[:, s : s + width] for s in starts if s + width <= sound.shape[1]]
+    return np.stack(windows) if windows else np.zeros((0, len(sound), width), np.float32)
 
 
 def balanced(vectors: np.ndarray) -> np.ndarray:
