@@ -50,6 +50,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, nargs="+", default=[10, 120, 1800], help="lengths")
     parser.add_argument("--workers", type=int, nargs="+", default=[2], help="processes")
     parser.add_argument("--detector", default="mtcnn", help="mtcnn or haar")
+    parser.add_argument("--no-sync", action="store_true", help="without learning from up to an hour of the clips")
     parser.add_argument("--part-minutes", type=float, default=10.0, help="parts in which a long video is worked on")
     args = parser.parse_args()
     print("| video | processes | seconds | times real time | peak, MiB | every frame held, MiB |")
@@ -64,6 +65,7 @@ def main() -> None:
             for workers in args.workers:
                 out = folder / f"{seconds}-{workers}"
                 options = [f"workers={workers}", f"detector={args.detector}", f"part_minutes={args.part_minutes}"]
+                options += ["sync.enabled=false"] if args.no_sync else []
                 took, peak = measured([sys.executable, "-m", "preprocess", f"videos={longer}", f"out={out}", *options])
                 done = json.loads((out / "dataset.json").read_text())["totals"]["seconds_in"]
                 size = f"{seconds} s at {picture.width}x{picture.height}"

@@ -44,7 +44,8 @@ def main() -> None:
     )
     parser.add_argument("data", type=Path, metavar="DIR", help="folder of videos, one video, or a folder of clips")
     parser.add_argument("--out", type=Path, default=Path("doctor"), help="folder for the report and what it takes")
-    parser.add_argument("--expert", metavar="FILE", help="SyncNet that judges sync; default: one learned from the data")
+    expert = "SyncNet or SyncNet v2 that judges sync; default: one learned from the data"
+    parser.add_argument("--expert", metavar="FILE", help=expert)
     parser.add_argument("--minutes", type=float, default=30.0, help="of video that are looked at, from all over DIR")
     parser.add_argument("--detector", default="auto", help="auto, s3fd, mtcnn or haar")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")

@@ -1,7 +1,7 @@
 """Sync of every clip: measured, corrected, or set aside with the reason.
 
 python -m preprocess.sync data_root=DIR                bootstrap: learn to judge from the data itself
-python -m preprocess.sync data_root=DIR expert=FILE    judge with a SyncNet, this project's or the public one
+python -m preprocess.sync data_root=DIR expert=FILE    judge with a SyncNet: ours, the public one or SyncNet v2
 """
 
 from __future__ import annotations

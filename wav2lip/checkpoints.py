@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from os import PathLike
@@ -52,6 +53,11 @@ def load_checkpoint(path: PathType) -> Checkpoint:
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint; check the path")
     try:
+        if tarfile.is_tarfile(path):
+            raise InputError(
+                f"{path}: is in the tar format of the first torch releases, which cannot be opened safely; where you "
+                "trust it, save it again with torch.save(torch.load(FILE, weights_only=False), NEW_FILE)"
+            )
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(

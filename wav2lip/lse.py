@@ -8,7 +8,6 @@ can be compared with published ones.
 
 from __future__ import annotations
 
-import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -53,15 +52,6 @@ def load_syncnet_v2(path: str | PathLike[str], device: torch.device | str = "cpu
     Files of the first torch releases are read too, and those without the batch counters that came later.
     Raises: InputError if the file is missing, damaged, of another network, or cannot be opened without running code.
     """
-    try:
-        old = tarfile.is_tarfile(path)
-    except OSError:
-        old = False  # what is wrong with the file, load_checkpoint says
-    if old:
-        raise InputError(
-            f"{path}: is in the tar format of the first torch releases, which cannot be opened safely; where you "
-            "trust it, save it again with torch.save(torch.load(FILE, weights_only=False), NEW_FILE)"
-        )
     expert = SyncNetV2()
     load_weights(expert, load_checkpoint(path).state_dict, path)
     expert.netcnnlip.to(memory_format=torch.channels_last_3d)  # a third faster on a CPU
