@@ -1,9 +1,9 @@
 """Sparse detection beside detection in every full-size frame: how far the boxes differ, and what each costs.
 
-    python -m benchmarks.detection [VIDEO ...] [--stride 2] [--window 13] [--keep DIR] [--s3fd]
+    python -m benchmarks.detection [VIDEO ...] [--detector haar] [--stride 2] [--window 13] [--keep DIR] [--s3fd]
 
-Without videos, clips of the sample data set are made. The reference is Haar on every frame at full size, one face
-followed, gaps filled and smoothed as the tracks are; --keep stores it, for it takes a second a frame for large video.
+Without videos, clips of the sample data set are made. The reference is the same detector on every frame at full size,
+one face followed, gaps filled and smoothed as the tracks are; --keep stores it, for it takes long for large video.
 --s3fd adds what S3FD costs, with random weights: the pictures it is given are those that Haar is given, the boxes are
 Haar's, and the cost of every full-size frame is that of three frames times their number. One thread.
 """
@@ -23,6 +23,8 @@ import torch
 
 from face_detection.haar import Haar
 from face_detection.interface import Detector, Face
+from face_detection.mtcnn import MTCNN
+from face_detection.mtcnn_weights import installed_weights
 from face_detection.s3fd import S3FD
 from face_detection.s3fd_network import S3FDNetwork
 from face_detection.sparse import track_faces
@@ -32,6 +34,7 @@ from wav2lip.sample import write_sample
 
 FULL_SIZE = 1_000_000  # pixels: larger than any frame
 LONGEST_GAP = 5  # frames
+WINDOWS = {"haar": 13, "mtcnn": 5}  # frames over which boxes are averaged, as preprocessing does
 TIMED = 3  # full-size frames of which S3FD's time is taken
 
 
@@ -70,16 +73,22 @@ def random_s3fd() -> S3FD:
     return S3FD(state, max_side=FULL_SIZE)
 
 
-def every_frame(video: Path, keep: Path | None) -> tuple[list[list[Face]], float]:
+def detector_of(name: str, max_side: int | None = None) -> Detector:
+    """A detector at its usual working size, or another."""
+    side = {} if max_side is None else {"max_side": max_side}
+    return Haar(**side) if name == "haar" else MTCNN(installed_weights(), **side)
+
+
+def every_frame(video: Path, name: str, keep: Path | None) -> tuple[list[list[Face]], float]:
     """Faces of each full-size frame, and the seconds it took to find them."""
-    stored = keep / f"{video.stem}.npz" if keep else None
+    stored = keep / f"{video.stem}.{name}.npz" if keep else None
     if stored and stored.is_file():
         arrays = np.load(stored)
         kept: list[list[Face]] = [[] for _ in range(int(arrays["frames"]))]
         for frame, *box, score in arrays["rows"].tolist():
             kept[int(frame)].append(Face(tuple(box), score))
         return kept, float(arrays["seconds"])
-    detector = Timed(Haar(max_side=FULL_SIZE))
+    detector = Timed(detector_of(name, FULL_SIZE))
     found = [detector.detect([frame])[0] for frame in read_frames(video, 25)]
     if stored:
         rows = np.array([(n, *face.box, face.score) for n, faces in enumerate(found) for face in faces])
@@ -102,21 +111,22 @@ def row(video: Path, name: str, tracks: Tracks, agreement: str, plain: float, ou
 
 def measure(video: Path, args: argparse.Namespace) -> Iterator[str]:
     """The rows of one video."""
-    found, plain = every_frame(video, args.keep)
-    reference = smooth(fill_gaps(follow(found), LONGEST_GAP)[0], args.window)
-    options = {"stride": args.stride, "smooth_window": args.window, "longest_gap": LONGEST_GAP}
-    haar = Timed(Haar())
-    tracks = track_faces(read_frames(video, 25), haar, **options)
+    found, plain = every_frame(video, args.detector, args.keep)
+    window = args.window or WINDOWS[args.detector]
+    reference = smooth(fill_gaps(follow(found), LONGEST_GAP)[0], window)
+    options = {"stride": args.stride, "smooth_window": window, "longest_gap": LONGEST_GAP}
+    sparse = Timed(detector_of(args.detector))
+    tracks = track_faces(read_frames(video, 25), sparse, **options)
     seen = ~np.isnan(reference[:, 0])
     overlaps = overlap(one_box_a_frame(tracks), reference)[seen]
     agreement = f"{(overlaps >= 0.9).mean():.1%} | {np.median(overlaps):.3f}" if seen.any() else "no face | "
-    yield row(video, "Haar", tracks, agreement, plain, haar.seconds)
+    yield row(video, args.detector, tracks, agreement, plain, sparse.seconds)
     if args.s3fd:
         alone = Timed(random_s3fd())
         for frame in islice(read_frames(video, 25), TIMED):
             alone.detect([frame])
         s3fd = Timed(random_s3fd())
-        tracks = track_faces(read_frames(video, 25), CostOf(s3fd, Haar()), **options)
+        tracks = track_faces(read_frames(video, 25), CostOf(s3fd, detector_of(args.detector)), **options)
         plain = alone.seconds / min(TIMED, tracks.frames) * tracks.frames
         yield row(video, "S3FD, cost only", tracks, " | ", plain, s3fd.seconds)
 
@@ -125,8 +135,9 @@ def main() -> None:
     """Measure and print a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("videos", type=Path, nargs="*", help="videos to measure on; none: made on the spot")
+    parser.add_argument("--detector", choices=list(WINDOWS), default="haar", help="who finds the boxes")
     parser.add_argument("--stride", type=int, default=2, help="frames from one look at a face to the next")
-    parser.add_argument("--window", type=int, default=13, help="frames over which boxes are averaged, on both sides")
+    parser.add_argument("--window", type=int, help="frames over which boxes are averaged, on both sides")
     parser.add_argument("--keep", type=Path, help="folder in which to keep the reference")
     parser.add_argument("--s3fd", action="store_true", help="also what S3FD costs")
     args = parser.parse_args()
