@@ -73,6 +73,8 @@ class Crops:
 
     settings: Settings
     root: Path
+    anew: bool = False  # cut what is there already again
+    unmoved: bool = False  # and at least what sync has moved: nobody asked for that now
 
     def fingerprint(self, task: Task) -> str:
         """Changes with the segments."""
@@ -85,13 +87,18 @@ class Crops:
         """
         plans = [Plan.from_json(plan) for plan in task.found["segments"].figures["plans"]]
         mark = self.fingerprint(task)
-        todo = [plan for plan in plans if self._read(plan, mark) is None]
+        todo = [plan for plan in plans if self.anew or not self.stands(plan.clip, mark)]
         try:
             self._cut(task, todo, mark, progress)
             figures = self._figures(task, plans, mark)
         except InputError as error:
             return task.rejected(STAGE, mark, error)
         return Record(STAGE, task.part.key, mark, figures=figures)
+
+    def stands(self, clip: str, mark: str) -> bool:
+        """Whether a clip is there, as a run would cut it now."""
+        info = read_info(self.root / clip)
+        return info is not None and info.get("fingerprint") == mark and not (self.unmoved and info.get("sync_applied"))
 
     def _read(self, plan: Plan, mark: str) -> dict[str, Any] | None:
         """The clip.json of a planned clip; None if it is not there, or is that of another plan."""

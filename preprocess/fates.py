@@ -84,6 +84,9 @@ def lost_spans(history: History, verdicts: Mapping[str, Verdict]) -> list[dict[s
                 claims.append(((part.first + first, part.first + last), Verdict(by, cause, "")))
     stated = round(history.probed.figures.get("seconds", 0) * FPS)
     for part, found in history.parts:
+        end = _part_span(part, found, stated)[1]
+        if part.last is not None and end < part.last:
+            claims.append(((end, part.last), Verdict("faces", "not decoded", "the file is damaged there")))
         for record in found.values():
             if record.fate != OK:
                 claims.append((_part_span(part, found, stated), Verdict(record.stage, record.cause, record.reason)))

@@ -16,7 +16,7 @@ from preprocess.cut import Crops, remove_clips
 from preprocess.faces import Faces, tracks_path
 from preprocess.fates import History
 from preprocess.ingest import Source
-from preprocess.manifest import OK, Manifest, Record
+from preprocess.manifest import FAILED, OK, REJECTED, Manifest, Record
 from preprocess.pack import pack
 from preprocess.page import write_page
 from preprocess.parts import Part, Task, parts_of
@@ -33,7 +33,7 @@ from wav2lip.errors import InputError
 log = logging.getLogger(__name__)
 
 VIDEO_STAGES = ("probe", "shots", "faces", "segments", "crops")
-CLIP_STAGES = ("sync", "quality", "splits", "pack", "report")
+CLIP_STAGES = ("quality", "sync", "splits", "pack", "report")
 STAGES = VIDEO_STAGES + CLIP_STAGES
 
 
@@ -109,11 +109,15 @@ def _video_stages(sources: Sequence[Source], job: Job, runner: Runner) -> list[H
         for source in _largest_first(sources)
         for part in parts[source.clip]
     }
+    sync = job.clips.sync
+    crops = Crops(
+        job.settings, job.root, job.overwrite and "crops" in job.stages, unmoved=sync is None or not sync.correct
+    )
     works: dict[str, StageWork] = {
         "shots": Shots(job.settings.shots),
         "faces": Faces(job.settings.faces, job.detector, job.batch_size, job.root),
         "segments": Segments(job.settings.segments, job.root),
-        "crops": Crops(job.settings, job.root),
+        "crops": crops,
     }
     last = max(STAGES.index(stage) for stage in job.stages)
     for stage, work in works.items():
@@ -121,7 +125,7 @@ def _video_stages(sources: Sequence[Source], job: Job, runner: Runner) -> list[H
             break
         _part_stage(stage, work, found, job, runner)
     if last >= STAGES.index("crops"):
-        _remove_stale(parts, runner.manifest, job.root)
+        _remove_stale(parts, found, runner.manifest, job.root)
     return [
         History(source, probed[source.clip], [_told(found[part.key]) for part in parts[source.clip]])
         for source in sources
@@ -146,11 +150,14 @@ def _part_stage(
     def stands(record: Record) -> bool:
         if stage == "faces":
             return tracks_path(job.root, tasks[record.key].part).exists()
-        return all((job.root / clip["clip"] / INFO).exists() for clip in record.figures.get("clips", ()))
+        if isinstance(work, Crops) and work.unmoved:
+            return all(work.stands(clip, record.fingerprint) for clip in _clips(record))
+        return all((job.root / clip / INFO).exists() for clip in _clips(record))
 
     def remove_others(record: Record) -> None:
         before = runner.manifest.records("crops").get(record.key)
-        remove_clips(job.root, _clips(before) - _clips(record))
+        if record.fate != FAILED:
+            remove_clips(job.root, _clips(before) - _clips(record))
 
     outcome = runner.run(
         stage, work, tasks, stands=stands, before_adding=remove_others if stage == "crops" else lambda record: None
@@ -169,12 +176,13 @@ def _clips(record: Record | None) -> set[str]:
     return {clip["clip"] for clip in record.figures.get("clips", ())} if record is not None else set()
 
 
-def _remove_stale(parts: dict[str, list[Part]], manifest: Manifest, root: Path) -> None:
-    """Remove the clips of parts that videos of this run have no more; those of other videos stay, and are told of."""
-    keys = {part.key for some in parts.values() for part in some}
+def _remove_stale(
+    parts: dict[str, list[Part]], found: dict[str, tuple[Part, dict[str, Record]]], manifest: Manifest, root: Path
+) -> None:
+    """Remove the clips that videos of this run give no more; those of other videos stay, and are told of."""
     others = 0
     for key, record in manifest.records("crops").copy().items():
-        if key in keys or not _clips(record):
+        if not _clips(record) or (key in found and all(r.fate != REJECTED for r in found[key][1].values())):
             continue
         if key.rpartition("@")[0] in parts:
             remove_clips(root, _clips(record))
@@ -191,7 +199,7 @@ def _finish(histories: Sequence[History], job: Job, runner: Runner) -> dict[str,
     judged = judge_clips(job.root, clips, job.clips, runner)
     lists = job.filelists or job.root / "filelists"
     kept = sorted({clip for names in judged.dealt.splits.values() for clip in names})
-    if "splits" in job.stages and kept:  # with no clip there is nothing to list, and older lists stay
+    if "splits" in job.stages:
         splits.write_filelists(lists, judged.dealt.splits)
     if "pack" in job.stages and kept and job.pack is not None:
         pack(job.root, kept, job.pack.sizes, job.pack.encoding, max(1, job.workers))

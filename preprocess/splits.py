@@ -225,7 +225,14 @@ def is_held_out(splits: dict[str, list[str]]) -> bool:
 
 
 def write_filelists(folder: Path, splits: dict[str, list[str]]) -> None:
-    """Write train.txt, val.txt and test.txt, one clip a line; a list that is right already is not touched."""
+    """Write train.txt, val.txt and test.txt, one clip a line; a list that is right already is not touched.
+
+    With no clip at all there are no lists: older ones would name what is no good any more.
+    """
+    if not any(splits.values()):
+        for name in splits:
+            (folder / f"{name}.txt").unlink(missing_ok=True)
+        return
     folder.mkdir(parents=True, exist_ok=True)
     for name, clips in splits.items():
         replace_text(folder / f"{name}.txt", "".join(f"{clip}\n" for clip in clips))

@@ -286,3 +286,61 @@ def test_the_same_recording_twice_is_kept_once(tmp_path):
     (tmp_path / "in" / "copy.mkv").write_bytes(video.read_bytes())
     dataset = run(tmp_path / "in", tmp_path / "out")
     assert sorted(clip["cause"] for clip in dataset["clips"]) == ["", "duplicate"]
+
+
+def test_a_video_that_gives_nothing_any_more_leaves_no_clip_and_no_list_behind(tmp_path):
+    write_video(tmp_path / "in" / "a.mkv", wav=noise())
+    run(tmp_path / "in", tmp_path / "out")
+    write_video(tmp_path / "in" / "a.mkv", levels=[DARK] * 25, wav=noise(seed=1))
+    dataset = run(tmp_path / "in", tmp_path / "out")
+    assert fates(dataset) == {"a.mkv": ("rejected", "no face")}
+    assert not list((tmp_path / "out").rglob("*.jpg"))
+    assert not list((tmp_path / "out").rglob("train.txt"))
+
+
+def test_a_crash_while_a_clip_is_cut_again_leaves_the_one_there_was(tmp_path):
+    write_video(tmp_path / "in" / "a.mkv", levels=[DEADLY] * 25, wav=noise())
+    run(tmp_path / "in", tmp_path / "out")
+    dataset = run(tmp_path / "in", tmp_path / "out", StubDetector(fatal=True), workers=1, longest_gap=2)
+    assert fates(dataset)["a.mkv"] == ("failed", "killed")
+    assert (tmp_path / "out/a/00000/0.jpg").exists()
+
+
+def test_overwrite_cuts_clips_again(tmp_path):
+    write_video(tmp_path / "in" / "a.mkv", wav=noise())
+    run(tmp_path / "in", tmp_path / "out")
+    crop = tmp_path / "out/a/00000/7.jpg"
+    whole = crop.read_bytes()
+    crop.write_bytes(b"")
+    run(tmp_path / "in", tmp_path / "out")
+    assert crop.read_bytes() == b""
+    run(tmp_path / "in", tmp_path / "out", overwrite=True)
+    assert crop.read_bytes() == whole
+
+
+def test_sound_that_sync_has_moved_is_as_it_was_once_sync_is_off(tmp_path):
+    from preprocess.resync import resync
+
+    write_video(tmp_path / "in" / "a.mkv", wav=noise())
+    run(tmp_path / "in", tmp_path / "out")
+    sound = tmp_path / "out/a/00000/audio.wav"
+    recorded = sound.read_bytes()
+    resync(tmp_path / "out", "a/00000", 3, {})
+    assert sound.read_bytes() != recorded
+    run(tmp_path / "in", tmp_path / "out")
+    assert sound.read_bytes() == recorded
+
+
+def test_a_file_that_breaks_off_is_lost_from_there_in_every_part(tmp_path):
+    long = write_video(
+        tmp_path / "in" / "a.ts", [n / 25 for n in range(250)], [40 + n % 200 for n in range(250)], noise(10)
+    )
+    content = bytearray(long.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + len(content) // 4] = bytes(len(content) // 4)
+    long.write_bytes(bytes(content))
+    dataset = run(tmp_path / "in", tmp_path / "out", shortest=0.8, longest=1.5, part_minutes=2 / 60)
+    (entry,) = dataset["inputs"]
+    lost = sum(span["to"] - span["from"] for span in entry["lost"])
+    assert entry["kept_seconds"] + lost == pytest.approx(entry["seconds"], abs=1e-6)
+    assert entry["kept_seconds"] < entry["seconds"] - 1
