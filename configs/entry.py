@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import hydra
 from hydra.errors import HydraException
@@ -12,6 +13,34 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from wav2lip import errors
+
+MISSING = "???"  # the default of a key that must be given: all of these are paths
+FITS: dict[str, Callable[[Any], bool]] = {  # what a value can be called, and whether it is that
+    "a whole number": lambda value: type(value) is int,  # exactly: true is an int to Python
+    "a number": lambda value: type(value) in (int, float) and value == value,
+    "true or false": lambda value: type(value) is bool,
+    "a word": lambda value: isinstance(value, str),
+    "a path": lambda value: type(value) in (str, int),  # a folder may be called 2024
+    "auto": lambda value: value == "auto",
+    "null": lambda value: value is None,
+    "a list of whole numbers": lambda value: _all(value, "a whole number"),
+    "a list of numbers": lambda value: _all(value, "a number"),
+    "a list of words": lambda value: _all(value, "a word"),
+    "a group of keys": lambda value: isinstance(value, dict),
+}
+BY_DEFAULT = {bool: "true or false", int: "a whole number", float: "a number", str: "a word", dict: "a group of keys"}
+MORE: dict[str, tuple[str, ...]] = {  # what the keys may be whose defaults do not tell
+    "devices": ("a whole number", "auto", "a list of whole numbers"),
+    "longest": ("a number", "null"),
+    "max_steps": ("a whole number", "null"),
+    "num_workers": ("a whole number", "auto"),
+    "part_minutes": ("a number",),
+    "precision": ("a word", "a whole number"),
+    "quality.*": ("a number", "null"),
+    "shots.threshold": ("a number", "null"),
+    "smooth_window": ("a whole number", "auto"),
+    "stages": ("a word", "a list of words"),
+}
 
 
 def run(task: Callable[[DictConfig], int | None], config: str) -> None:
@@ -25,9 +54,7 @@ def run(task: Callable[[DictConfig], int | None], config: str) -> None:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # its errors come up to us instead of being printed there
 
     def checked(cfg: DictConfig) -> int | None:
-        missing = sorted(OmegaConf.missing_keys(cfg))
-        if missing:
-            raise errors.InputError(f"{missing[0]} is not given; add {missing[0]}=... to the command")
+        check(cfg, hydra.compose(config))
         return task(cfg)
 
     # Left by SystemExit from inside, or Hydra would add lines of its own about the failed job.
@@ -39,3 +66,64 @@ def run(task: Callable[[DictConfig], int | None], config: str) -> None:
     except (HydraException, OmegaConfBaseException) as error:
         reason = " ".join(str(error).split()).split(" To append to your")[0].rstrip(".")  # "+key" would be ignored
         errors.exit_with(f"config: {reason}; see --help for the keys there are")
+
+
+def check(cfg: DictConfig, defaults: DictConfig) -> None:
+    """See that every value is of the kind that its default is of; a path that is a number becomes text.
+
+    defaults: the config as it is without overrides.
+    Raises: InputError for the first key that is not given or whose value is of another kind.
+    """
+    values: list[Any] = [OmegaConf.to_container(config, resolve=True) for config in (defaults, cfg)]
+    leaves = list(_leaves(*values))
+    missing = sorted(key for key, _, value in leaves if value == MISSING)
+    if missing:
+        raise errors.InputError(f"{missing[0]} is not given; add {missing[0]}=... to the command")
+    for key, default, value in leaves:
+        kinds = _kinds(key, default)
+        if not any(FITS[kind](value) for kind in kinds):
+            example = _example(key, default)
+            raise errors.InputError(f"{key}={_text(value)}: is not {' or '.join(kinds)}; give for instance {example}")
+        if "a path" in kinds and value is not None:
+            OmegaConf.update(cfg, key, str(value))
+
+
+def _leaves(defaults: Mapping[str, Any], given: Mapping[str, Any], group: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Each key with its default and its value; a group only where it was replaced by something else."""
+    for name, default in defaults.items():
+        key, value = f"{group}{name}", given.get(name, MISSING)
+        if isinstance(default, dict) and isinstance(value, dict):
+            yield from _leaves(default, value, f"{key}.")
+        else:
+            yield key, default, value
+
+
+def _kinds(key: str, default: Any) -> tuple[str, ...]:
+    more = MORE.get(key) or MORE.get(f"{key.rpartition('.')[0]}.*")
+    if more:
+        return more
+    if default is None or default == MISSING:
+        return ("a path",) if default else ("a path", "null")
+    if isinstance(default, list):
+        return (f"a list of {BY_DEFAULT[type(default[0])].removeprefix('a ')}s",)
+    return (BY_DEFAULT[type(default)],)
+
+
+def _all(value: Any, kind: str) -> bool:
+    return isinstance(value, list) and all(FITS[kind](item) for item in value)
+
+
+def _example(key: str, default: Any) -> str:
+    if isinstance(default, dict):
+        name, value = next(iter(default.items()))
+        return _example(f"{key}.{name}", value)
+    return f"{key}={'PATH' if default == MISSING else _text(default)}"
+
+
+def _text(value: Any) -> str:
+    """A value as one would type it."""
+    if isinstance(value, list):
+        return f"[{','.join(_text(item) for item in value)}]"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{key}:{_text(item)}" for key, item in value.items()) + "}"
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -50,6 +50,7 @@ def track_faces(
             f"stride {stride}, scan_every {scan_every} and scan_side {scan_side} are at least 1, "
             f"and longest_gap {longest_gap} is at least 0"
         )
+    cuts = frozenset(cuts)  # asked for every frame
     view = _View(detector, scan_side)
     tracks: list[FaceTrack] = []
     shot = _Shot(0, view, stride, longest_gap)

@@ -67,6 +67,10 @@ def _sync(dataset: dict[str, Any]) -> Iterator[str]:
             yield ("Nobody has checked whether lips and sound agree. If they do not, training goes on for days without "
                    "learning: run the sync stage first.")  # fmt: skip
         return
+    if sync["agreement_found"] is None:
+        yield (f"Nobody knows whether lips and sound agree: {sync['verdict']}. Add videos, or name an expert in "
+               "sync.expert.")  # fmt: skip
+        return
     if not sync["agreement_found"]:
         yield (f"No agreement between lips and sound was found. {sync['verdict']} Check by eye and ear that the people "
                "seen are the people heard, before spending time on training.")  # fmt: skip

@@ -1,21 +1,23 @@
 """Judge a data set's sync with nothing but the data: learn, score, correct or set aside, until it is stable.
 
 What makes it work: most clips are right, and those that are not are wrong each in its own way, so that what they have
-in common is the truth. No clip is ever scored by an expert that learned from it or from its source: such an expert
-would have learned to like the shift it was shown.
+in common is the truth. No clip is ever scored by an expert that learned from it, from a copy of it or from its source:
+such an expert would have learned to like the shift it was shown.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from preprocess.places import Place
 from wav2lip.linear_expert import LinearExpert, Views
 from wav2lip.sync import Sync, measure
+from wav2lip.windows import FPS
 
 log = logging.getLogger(__name__)
 
@@ -23,38 +25,47 @@ MOST_ROUNDS = 8
 FEWEST_CLIPS = 6  # fewer say nothing about one another
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a clip was cut from."""
-
-    clip: str
-    source: str
-    first: int  # frame of the source, 25 a second
-    frames: int
-
-    def shares_sound_with(self, other: Place) -> bool:
-        """Whether both were cut from the same seconds, as those of two people in one picture are."""
-        apart = self.first >= other.first + other.frames or other.first >= self.first + self.frames
-        return self.source == other.source and not apart
-
-
 def deal(places: Sequence[Place], folds: int) -> dict[str, int]:
-    """A fold for each clip. All clips of a source go together, but a large source is cut up by time."""
+    """A fold for each clip. All clips of a source go together, but a large source is cut up by time.
+
+    Copies are dealt as if all were cut from where the first of them was, and make one source of those they are from.
+    """
+    first_of: dict[str, Place] = {}
+    for place in sorted(places, key=lambda place: (place.source, place.first, place.clip)):
+        first_of.setdefault(place.recording or place.clip, place)
+    origins = {place.clip: first_of[place.recording or place.clip] for place in places}
+    source_of = _joined((place.source, origins[place.clip].source) for place in places)
     by_source: dict[str, list[Place]] = {}
     for place in places:
-        by_source.setdefault(place.source, []).append(place)
+        by_source.setdefault(source_of[place.source], []).append(place)
     filled = [0] * folds
     dealt: dict[str, int] = {}
     for source in sorted(by_source, key=lambda name: (-len(by_source[name]), name)):
-        inside = sorted(by_source[source], key=lambda place: (place.first, place.clip))
-        if len(inside) > len(places) / (2 * folds):
-            blocks = [number * folds // len(inside) for number in range(len(inside))]
-        else:
-            blocks = [int(np.argmin(filled))] * len(inside)
-        for place, fold in zip(inside, blocks, strict=True):
-            dealt[place.clip] = fold
-            filled[fold] += 1
+        inside = by_source[source]
+        moments = sorted({(origins[p.clip].source, origins[p.clip].first) for p in inside})
+        block = {moment: number * folds // len(moments) for number, moment in enumerate(moments)}
+        least = int(np.argmin(filled))
+        for place in inside:
+            origin = origins[place.clip]
+            large = len(inside) > len(places) / (2 * folds)
+            dealt[place.clip] = block[origin.source, origin.first] if large else least
+            filled[dealt[place.clip]] += 1
     return dealt
+
+
+def _joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """A name for each of the groups that pairs of names hang together in, by name."""
+    joined: dict[str, str] = {}
+
+    def root(name: str) -> str:
+        while joined.setdefault(name, name) != name:
+            name = joined[name]
+        return name
+
+    for one, other in pairs:
+        low, high = sorted((root(one), root(other)))
+        joined[high] = low
+    return {name: root(name) for name in list(joined)}
 
 
 @dataclass(frozen=True)
@@ -143,3 +154,9 @@ def _usual(offsets: Sequence[int]) -> int:
 def _better_half(syncs: Mapping[str, Sync | None]) -> set[str]:
     ranked = sorted(syncs, key=lambda clip: (-(found.confidence if (found := syncs[clip]) else -np.inf), clip))
     return set(ranked[: max(1, len(ranked) // 2)])
+
+
+def sample(places: Sequence[Place], minutes: float) -> list[Place]:
+    """So many minutes of clips at most, but enough to say something about one another, from all over the set."""
+    share = minutes * 60 * FPS / max(1, sum(place.frames for place in places))
+    return spread_evenly(places, max(FEWEST_CLIPS, int(len(places) * min(1.0, share))))

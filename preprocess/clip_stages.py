@@ -8,19 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from preprocess import duplicates, splits
-from preprocess.bootstrap import Place
 from preprocess.fates import Verdict
-from preprocess.manifest import OK, REJECTED, Record, digest
-from preprocess.quality import Limits, Quality, judge, measure
+from preprocess.manifest import OK, Record
+from preprocess.quality import Limits, Quality, judge
+from preprocess.quality_stage import QUALITY, copies_among, measure_quality
 from preprocess.runner import Runner
-from preprocess.sync import measure_sync
+from preprocess.sync import look_up, measure_sync
+from preprocess.sync_scores import STAGE, Unit
 from preprocess.sync_verdicts import SyncSettings, keep_speakers
-from preprocess.workers import Progress, Tools
-from wav2lip.clips import AUDIO, INFO, Clip, read_info
-from wav2lip.errors import InputError
-
-QUALITY = "quality"
-QUALITY_FORMAT = 1  # raised when the same clip measures otherwise than before
+from wav2lip.clips import read_info
+from wav2lip.windows import FPS
 
 
 @dataclass(frozen=True)
@@ -59,86 +56,84 @@ class Judged:
     dealt: splits.Dealt
 
 
-@dataclass(frozen=True)
-class MeasureQuality:
-    """Measures a clip."""
-
-    root: Path
-
-    def fingerprint(self, clip: str) -> str:
-        """Changes when the clip does: it is cut anew, its sound is moved."""
-        files = (path for path in (self.root / clip / AUDIO, self.root / clip / INFO) if path.exists())
-        return digest(QUALITY, QUALITY_FORMAT, [[file.stat().st_size, file.stat().st_mtime_ns] for file in files])
-
-    def __call__(self, clip: str, tools: Tools, progress: Progress) -> Record:
-        """figures: `Quality`."""
-        mark = self.fingerprint(clip)
-        try:
-            quality = measure(Clip.open(self.root / clip), read_info(self.root / clip))
-        except InputError as error:
-            return Record(QUALITY, clip, mark, REJECTED, "unreadable", str(error))
-        return Record(QUALITY, clip, mark, figures=quality.as_json())
-
-
 def judge_clips(root: Path, clips: Sequence[str], settings: ClipSettings, runner: Runner) -> Judged:
-    """Look at the sync and the quality of clips, find copies, and deal out what is good.
+    """Look at the quality of clips, find copies, look at their sync, and deal out what is good.
 
     Raises: InputError if a stage that may not work has something left to do.
     """
+    units, broken = look_up(root, clips, runner.crew)
+    qualities = measure_quality(root, units, runner)
+    measured = {clip: Quality(**record.figures) for clip, record in qualities.items() if record.fate == OK}
+    copies = copies_among(units, qualities)
     sync: dict[str, Record] = {}
     summary: dict[str, Any] | None = None
-    verdicts: dict[str, Verdict] = {}
     if settings.sync is not None and clips:
-        sync, summary = measure_sync(root, clips, runner.manifest, runner.crew, settings.sync)
-        if settings.speaking:
-            sync = keep_speakers(sync, {clip: _place(root, clip) for clip in clips})
-        verdicts |= {clip: _verdict(record) for clip, record in sync.items() if record.fate != OK}
-    qualities = runner.run(QUALITY, MeasureQuality(root), {clip: clip for clip in clips if clip not in verdicts})
-    measured: dict[str, Quality] = {}
+        sync, summary = _sync(root, units, measured, copies, settings, runner)
+    first = QUALITY if settings.sync is None else STAGE  # of the stages that were asked: it met what is broken
+    verdicts = {clip: Verdict(first, record.cause, record.reason) for clip, record in broken.items()}
+    verdicts |= {clip: _verdict(record) for clip, record in sync.items() if record.fate != OK}
     for clip, record in qualities.items():
-        if record.fate != OK:
-            verdicts[clip] = _verdict(record)
-            continue
-        measured[clip] = Quality(**record.figures)
-        broken = judge(measured[clip], settings.limits)
-        if broken is not None:
-            verdicts[clip] = Verdict(QUALITY, *broken)
-    kept = [clip for clip in clips if clip not in verdicts]
-    entries = {clip: _entry(root, clip) for clip in kept}
-    copies = duplicates.find({clip: measured[clip].hash for clip in kept})
+        fault = judge(measured[clip], settings.limits) if record.fate == OK else (record.cause, record.reason)
+        if fault is not None:
+            verdicts.setdefault(clip, Verdict(QUALITY, *fault))
+    seconds = {clip: unit.place.frames / FPS for clip, unit in units.items()}
     surplus = duplicates.surplus(
-        copies,
-        {clip: measured[clip].face_pixels for clip in kept},
-        {clip: entry.seconds for clip, entry in entries.items()},
+        [pair for pair in copies if pair.one not in verdicts and pair.other not in verdicts],
+        {clip: quality.face_pixels for clip, quality in measured.items()},
+        seconds,
     )
     for clip, better in surplus.items():
         verdicts[clip] = Verdict(QUALITY, "duplicate", f"shows the same recording as {better}, which is kept")
-    shares = settings.shares
-    dealt = splits.deal(
-        (entry for clip, entry in entries.items() if clip not in surplus),
+    dealt = _deal(root, [clip for clip in clips if clip not in verdicts], seconds, copies, settings.shares)
+    verdicts |= {clip: Verdict("splits", left.cause, left.reason) for clip, left in dealt.left.items()}
+    return Judged(clips, sync, summary, qualities, verdicts, dealt)
+
+
+def _sync(
+    root: Path,
+    units: Mapping[str, Unit],
+    measured: Mapping[str, Quality],
+    copies: Sequence[duplicates.Copies],
+    settings: ClipSettings,
+    runner: Runner,
+) -> tuple[dict[str, Record], dict[str, Any]]:
+    """As `measure_sync`; of several faces only the one that speaks, if that is wanted."""
+    assert settings.sync is not None
+    sync, summary = measure_sync(
+        root,
+        units,
+        runner.manifest,
+        runner.crew,
+        settings.sync,
+        copies=duplicates.groups(copies),
+        may_work=STAGE in runner.stages,
+        overwrite=runner.overwrite,
+    )
+    if settings.speaking:
+        places = {clip: unit.place for clip, unit in units.items()}
+        sizes = {clip: quality.face_pixels for clip, quality in measured.items()}
+        sync = keep_speakers(sync, places, sizes, summary["agreement_found"])
+    return sync, summary
+
+
+def _deal(
+    root: Path,
+    clips: Sequence[str],
+    seconds: Mapping[str, float],
+    copies: Sequence[duplicates.Copies],
+    shares: Shares,
+) -> splits.Dealt:
+    kept = set(clips)
+    return splits.deal(
+        (splits.Entry.of(clip, seconds[clip], read_info(root / clip)) for clip in clips),
         val=shares.val,
         test=shares.test,
         seed=shares.seed,
         by=shares.by,
         gap_seconds=shares.gap_seconds,
-        copies=duplicates.groups(copies),
+        copies=[[clip for clip in group if clip in kept] for group in duplicates.groups(copies)],
     )
-    verdicts |= {clip: Verdict("splits", left.cause, left.reason) for clip, left in dealt.left.items()}
-    return Judged(clips, sync, summary, qualities, verdicts, dealt)
 
 
 def _verdict(record: Record) -> Verdict:
     return Verdict(record.stage, record.cause, record.reason)
-
-
-def _place(root: Path, clip: str) -> Place:
-    info = read_info(root / clip)
-    assert info is not None  # our own clips have one
-    return Place(clip, info["source"], round(info["start"] * 25), info["frames"])
-
-
-def _entry(root: Path, clip: str) -> splits.Entry:
-    folder = root / clip
-    info = read_info(folder)
-    seconds = info["frames"] / 25 if info is not None else float(Clip.open(folder).frames[-1] + 1) / 25
-    return splits.Entry.of(clip, seconds, info)

@@ -17,11 +17,11 @@ from preprocess.manifest import Record, digest
 from preprocess.parts import Rejected, Task, without_path
 from preprocess.segments import Plan
 from preprocess.settings import FPS, SHORTEST_SOUND, Settings
-from preprocess.sound import Sound, write_mel, write_sound
+from preprocess.sound import Sound, VideoSound, write_mel
 from preprocess.workers import Progress, Tools
 from wav2lip import __version__, crops
 from wav2lip.audio import SAMPLE_RATE
-from wav2lip.clips import ClipWriter, read_info
+from wav2lip.clips import PARTIAL, ClipWriter, read_info
 from wav2lip.errors import InputError
 from wav2lip.media import read_frames
 
@@ -97,13 +97,19 @@ class Crops:
 
     def stands(self, clip: str, mark: str) -> bool:
         """Whether a clip is there, as a run would cut it now."""
-        info = read_info(self.root / clip)
+        info = self._info_of(clip)
         return info is not None and info.get("fingerprint") == mark and not (self.unmoved and info.get("sync_applied"))
 
     def _read(self, plan: Plan, mark: str) -> dict[str, Any] | None:
         """The clip.json of a planned clip; None if it is not there, or is that of another plan."""
-        info = read_info(self.root / plan.clip)
+        info = self._info_of(plan.clip)
         return info if info is not None and info.get("fingerprint") == mark else None
+
+    def _info_of(self, clip: str) -> dict[str, Any] | None:
+        try:
+            return read_info(self.root / clip)
+        except InputError:  # damaged: it is cut again
+            return None
 
     def _cut(self, task: Task, plans: Sequence[Plan], mark: str, progress: Progress) -> None:
         """Read the frames once and write every clip as its frames pass."""
@@ -116,10 +122,13 @@ class Crops:
         bounds = (first, last) if task.found["probe"].figures["seekable"] else (part.first, part.last)
         frames = read_frames(part.source.path, fps, _unheard, *(bounds if fps else ()))  # problems were noted before
         waiting, at_work = list(reversed(plans)), list[Open]()
+        probed = task.found["probe"].figures
         with ExitStack() as abandoned:
+            sound = VideoSound(part.source.path, probed["start"], probed["seekable"], self.root / PARTIAL)
+            abandoned.enter_context(sound)
             for number, frame in _numbered(frames, bounds[0], last):
                 while waiting and waiting[-1].first <= number:
-                    begun = self._begin(task, waiting.pop(), tracks)
+                    begun = self._begin(task, waiting.pop(), tracks, sound)
                     if begun is not None:
                         abandoned.callback(begun.writer.discard)  # harmless for a clip that is in its place
                         at_work.append(begun)
@@ -137,24 +146,23 @@ class Crops:
             if at_work:  # the file was changed meanwhile, or is damaged
                 raise InputError(f"{part.source.path}: gave fewer frames than the first time it was read; try it again")
 
-    def _begin(self, task: Task, plan: Plan, tracks: Tracks) -> Open | None:
+    def _begin(self, task: Task, plan: Plan, tracks: Tracks, sound: VideoSound) -> Open | None:
         """Write a clip's sound; None if that is too short for a clip."""
-        probed, whole = task.found["probe"].figures, self.settings.segments.longest is None
+        whole = self.settings.segments.longest is None
         problems = list[str]()
         writer = ClipWriter(self.root, plan.clip)
         writer.__enter__()
         # Numbers are read as 25 frames a second, so that is where the sound ends; the release never cut it.
         limit = None if self.settings.faces.fps is None else plan.frames * SAMPLE_RATE // FPS
-        start = probed["start"] + plan.first / FPS
-        sound = write_sound(writer, task.part.source.path, start, limit, problems.append, probed["seekable"])
-        frames = plan.frames if whole else min(plan.frames, int(sound.seconds * FPS + 0.5))
+        heard = sound.write(writer, plan.first * SAMPLE_RATE // FPS, limit, problems.append)
+        frames = plan.frames if whole else min(plan.frames, int(heard.seconds * FPS + 0.5))
         shortest = SHORTEST_SOUND if whole else self.settings.segments.shortest
-        if sound.seconds < SHORTEST_SOUND or (frames < plan.frames and frames / FPS < shortest - 1 / FPS):
+        if heard.seconds < SHORTEST_SOUND or (frames < plan.frames and frames / FPS < shortest - 1 / FPS):
             writer.discard()
             return None
         boxes = Boxes.of(plan, tracks, task.part.first)
         slices = crops.whole_pixels(boxes.boxes[:frames], tracks.height, tracks.width)
-        return Open(plan, writer, sound, boxes, slices, [without_path(p, task.part.source) for p in problems])
+        return Open(plan, writer, heard, boxes, slices, [without_path(p, task.part.source) for p in problems])
 
     def _finish(self, task: Task, clip: Open, tracks: Tracks, mark: str) -> None:
         seconds = clip.frames / (self.settings.faces.fps or task.found["probe"].figures["fps"])

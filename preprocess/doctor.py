@@ -17,6 +17,7 @@ from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
 from preprocess import dataset, pipeline
+from preprocess.bootstrap import sample
 from preprocess.build import build_job
 from preprocess.clip_stages import ClipSettings, judge_clips
 from preprocess.fates import History
@@ -24,6 +25,7 @@ from preprocess.ingest import Source, find_videos
 from preprocess.manifest import REJECTED, Manifest, Record
 from preprocess.page import write_page
 from preprocess.parts import Part, Rejected
+from preprocess.places import Place, frames_of
 from preprocess.report import summary
 from preprocess.runner import Runner
 from preprocess.settings import FPS
@@ -46,11 +48,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("doctor"), help="folder for the report and what it takes")
     expert = "SyncNet or SyncNet v2 that judges sync; default: one learned from the data"
     parser.add_argument("--expert", metavar="FILE", help=expert)
-    parser.add_argument("--minutes", type=float, default=30.0, help="of video that are looked at, from all over DIR")
+    parser.add_argument(
+        "--minutes", type=float, default=30.0, help="of video or clips that are looked at, from all over DIR"
+    )
     parser.add_argument("--detector", default="auto", help="auto, s3fd, mtcnn or haar")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     parser.add_argument("--workers", type=int, default=2, help="processes; 0 works in this one")
     args = parser.parse_args()
+    if not args.minutes > 0:
+        parser.error(f"--minutes {args.minutes:g}: is not above 0; give a time, such as 30")
     run(lambda: examine(args))
 
 
@@ -122,7 +128,7 @@ def spread_sample(sources: Sequence[Source], minutes: float) -> list[Source]:
 def _of_clips(args: argparse.Namespace, clips: Sequence[str]) -> dict[str, Any]:
     """Judge clips as they are."""
     settings = ClipSettings(sync=SyncSettings(expert=args.expert, correct=False, device=args.device))
-    histories = [_history(args.data, clip) for clip in clips]
+    histories = sample_clips([_history(args.data, clip) for clip in clips], args.minutes)
     whole = [clip["clip"] for history in histories for _, clip in history.clips()]
     try:
         args.out.mkdir(parents=True, exist_ok=True)
@@ -136,12 +142,20 @@ def _of_clips(args: argparse.Namespace, clips: Sequence[str]) -> dict[str, Any]:
     return content
 
 
+def sample_clips(histories: Sequence[History], minutes: float) -> list[History]:
+    """Clips from all over a folder, the same each time, that last about so long; a few at least."""
+    by_clip = {history.source.clip: history for history in histories}
+    places = [Place(clip, clip, 0, history.frames()) for clip, history in by_clip.items()]
+    return [by_clip[place.clip] for place in sample(places, minutes)]
+
+
 def _history(root: Path, clip: str) -> History:
     """A clip that another tool cut, as an input of its own."""
     source = Source(root / clip, clip, clip, 0, 0)
     try:
-        frames = int(Clip.open(root / clip).frames[-1]) + 1
-        if (read_info(root / clip) or {}).get("fps", FPS) != FPS:
+        info = read_info(root / clip) or {}
+        frames = frames_of(Clip.open(root / clip), info)
+        if info.get("fps", FPS) != FPS:
             raise Rejected("not at 25 fps", "was cut at another frame rate; preprocess its video again")
     except InputError as error:
         cause = error.cause if isinstance(error, Rejected) else "unreadable"

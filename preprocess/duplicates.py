@@ -19,6 +19,7 @@ from scipy.ndimage import maximum_filter1d, uniform_filter1d
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from preprocess.places import Place
 from wav2lip.audio import MEL_LIMIT, MEL_RATE
 from wav2lip.windows import FPS
 
@@ -40,9 +41,10 @@ WAVES = 8  # lowest frequencies each way that are kept
 
 FEWEST_WORDS = 3  # shared at one shift
 SHIFT = 3  # mel columns by which a shift may differ from word to word
-MOST_BITS = 12  # of the picture's 63 that may differ
+MOST_BITS = 8  # of the picture's 63 that may differ: encoded anew 0-4, cut 2 pixels off 2-10; other people: median 16
 NEIGHBOURS = 128  # clips with the same word that each is compared with, so that a word all clips have costs little
 CLIP_BITS = 22  # for the number of a clip, when words are sorted: four million
+AGREEING = 0.5  # share of what two clips have in common that the words they share must span: more than a jingle
 SURPLUS = 0.5  # share of a clip in another from which on it is not needed
 
 
@@ -88,10 +90,11 @@ def _words(mel: np.ndarray) -> np.ndarray:
     return (signs << COLUMN_BITS | moments).astype(np.uint32)
 
 
-def find(prints: Mapping[str, str]) -> list[Copies]:
+def find(prints: Mapping[str, str], places: Mapping[str, Place] | None = None) -> list[Copies]:
     """Pairs of clips that are copies, in order of their names. 100,000 clips take some seconds.
 
-    prints: `fingerprint` of each clip.
+    prints: `fingerprint` of each clip. places: where they were cut from: of two clips from the same seconds of a video
+        neither is a copy, as they show two people. None: each from a video of its own.
     """
     names = sorted(prints)
     if not names:
@@ -107,34 +110,57 @@ def find(prints: Mapping[str, str]) -> list[Copies]:
     return [
         Copies(names[a], names[b], round(float(seconds), 2))
         for a, b, seconds in zip(one, other, shared, strict=True)
-        if seconds > 0
+        if seconds > 0 and not (places and places[names[a]].overlaps(places[names[b]]))
     ]
 
 
 def _agreeing(words: Sequence[np.ndarray], pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pairs of clips (a < b) alike in their pictures and in enough words at one shift.
+    """Pairs of clips (a < b) alike in their pictures, and in enough words at one shift all over what they share.
 
     Returns: a, b, and the mel columns by which a word comes later in a than in b.
     """
-    one, other, shift = _shared_words(words, pictures)
-    order = np.lexsort((shift, other, one))
-    one, other, shift = one[order], other[order], shift[order]
-    reach = FEWEST_WORDS - 1  # so many hits on, it is still the same pair and about the same shift
-    end = max(0, len(one) - reach)
-    enough = (one[:end] == one[reach:]) & (other[:end] == other[reach:]) & (shift[reach:] - shift[:end] <= SHIFT)
-    found = np.flatnonzero(enough)
-    found = found[np.unique(one[found] * len(words) + other[found], return_index=True)[1]]  # once for each pair
-    return one[found], other[found], shift[found]
+    hits = _shared_words(words, pictures)
+    pair, shift, column = hits[0] * len(words) + hits[1], hits[2], hits[3]
+    order = np.lexsort((shift, pair))
+    pair, shift, column = pair[order], shift[order], column[order]
+    # For each hit, the end of those of its pair at about its shift; of each pair, the shift that has the most.
+    far = 4 << COLUMN_BITS  # more than two shifts can lie apart
+    end = np.searchsorted(pair * far + shift, pair * far + shift + SHIFT, side="right")
+    count = end - np.arange(len(end))
+    best = np.lexsort((-count, pair))
+    best = best[np.unique(pair[best], return_index=True)[1]]
+    best = best[count[best] >= FEWEST_WORDS]
+    if not len(best):
+        return best, best, best
+    edges = np.stack([best, end[best]], axis=1).ravel()
+    first = np.minimum.reduceat(np.append(column, 0), edges)[::2]
+    last = np.maximum.reduceat(np.append(column, 0), edges)[::2]
+    a, b, shift = pair[best] // len(words), pair[best] % len(words), shift[best]
+    begins, ends = _reach(words)
+    # In the clock of a: what both have lies between the later first and the earlier last of their words.
+    room = np.minimum(ends[a], ends[b] + shift) - np.maximum(begins[a], begins[b] + shift)
+    enough = last - first >= AGREEING * room
+    return a[enough], b[enough], shift[enough]
 
 
-def _shared_words(words: Sequence[np.ndarray], pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """As `_agreeing`, for every word that two clips share: sorted by word, equal ones stand side by side."""
+def _reach(words: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Mel columns of the first and the last word of each clip; 0 where it has none."""
+    columns = [w & (1 << COLUMN_BITS) - 1 for w in words]
+    first = np.array([int(c.min()) if len(c) else 0 for c in columns])
+    return first, np.array([int(c.max()) if len(c) else 0 for c in columns])
+
+
+def _shared_words(words: Sequence[np.ndarray], pictures: np.ndarray) -> np.ndarray:
+    """Words that two clips alike in their pictures share: sorted by word, equal ones stand side by side.
+
+    Returns: (4, N) int64: a, b, the mel columns by which the word comes later in a than in b, and its column in a.
+    """
     clip = np.repeat(np.arange(len(words)), [len(w) for w in words])
     both = np.concatenate(words).astype(np.int64)
     columns, clips = (1 << COLUMN_BITS) - 1, (1 << CLIP_BITS) - 1
     entries = np.sort((both >> COLUMN_BITS) << CLIP_BITS + COLUMN_BITS | clip << COLUMN_BITS | both & columns)
     word, clip, column = entries >> CLIP_BITS + COLUMN_BITS, entries >> COLUMN_BITS & clips, entries & columns
-    hits = [np.zeros((3, 0), np.int64)]
+    hits = [np.zeros((4, 0), np.int64)]
     first = np.arange(len(entries))
     for step in range(1, NEIGHBOURS + 1):
         first = first[first + step < len(entries)]
@@ -142,9 +168,8 @@ def _shared_words(words: Sequence[np.ndarray], pictures: np.ndarray) -> tuple[np
         a, b = clip[first], clip[first + step]
         alike = np.bitwise_count(pictures[a] ^ pictures[b]) <= MOST_BITS
         kept = first[alike & (a != b)]
-        hits.append(np.stack([clip[kept], clip[kept + step], column[kept] - column[kept + step]]))
-    one, other, shift = np.concatenate(hits, axis=1)
-    return one, other, shift
+        hits.append(np.stack([clip[kept], clip[kept + step], column[kept] - column[kept + step], column[kept]]))
+    return np.concatenate(hits, axis=1)
 
 
 def groups(pairs: Sequence[Copies]) -> list[list[str]]:

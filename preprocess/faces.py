@@ -115,7 +115,7 @@ def public_tracks(
 
 def tracks_path(root: Path, part: Part) -> Path:
     """Where the tracks of a part are kept."""
-    return root / STATE / "tracks" / f"{part.key}.npz"
+    return root / STATE / "tracks" / f"{digest(part.key)}.npz"  # a name of any length
 
 
 def save_tracks(path: Path, tracks: Tracks) -> None:

@@ -11,7 +11,7 @@ from preprocess.manifest import OK, REJECTED, Record
 from preprocess.parts import Part
 from preprocess.segments import Span, union, without
 from preprocess.settings import FPS
-from preprocess.sync_verdicts import NOT_SPEAKING
+from preprocess.sync_verdicts import NOT_SPEAKING, UNKNOWN_SPEAKER
 
 LATE = ("sync", "quality", "splits")  # stages that take clips out, in their order
 
@@ -28,7 +28,7 @@ class Verdict:
     @property
     def rank(self) -> tuple[int, bool]:
         """The later the stage, the more a clip had in its favour; of several faces, the speaker tells most."""
-        return -LATE.index(self.stage), self.cause == NOT_SPEAKING
+        return -LATE.index(self.stage), self.cause in (NOT_SPEAKING, UNKNOWN_SPEAKER)
 
 
 @dataclass(frozen=True)

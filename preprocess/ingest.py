@@ -108,5 +108,5 @@ def _plain(part: str) -> str:
 
 
 def _alike(clip: str) -> str:
-    """Clips are alike if a file system without case, or the folder in which clips are made, takes them for one."""
+    """Clips are alike if a file system without case takes them for one."""
     return clip.replace("/", "__").casefold()

@@ -13,6 +13,7 @@ import shutil
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from configs import entry
+from preprocess.manifest import Manifest
 from wav2lip.audio import MEL_BANDS
 from wav2lip.clips import Clip, read_filelist
 from wav2lip.errors import InputError
@@ -61,15 +63,26 @@ def pack_command(cfg: DictConfig) -> None:
     clips = listed(root, root / "filelists" if cfg.filelists is None else Path(str(cfg.filelists)))
 
     # run
-    done = pack(root, clips, cfg.sizes, cfg.encoding, cfg.workers, cfg.overwrite, cfg.shard_mib << 20)
+    with ExitStack() as held:
+        _keep_others_out(held, root)
+        done = pack(root, clips, cfg.sizes, cfg.encoding, cfg.workers, cfg.overwrite, cfg.shard_mib << 20)
+        for packed in done:
+            if cfg.verify:
+                Pack.open(packed.folder).verify()
     for packed in done:
-        if cfg.verify:
-            Pack.open(packed.folder).verify()
         per_hour = packed.bytes / max(packed.seconds, 1) * 3600 / 1e9
         print(  # noqa: T201 - the answer to the command
             f"{packed.folder}: {packed.clips} clips, {packed.added} of them new, {packed.seconds / 3600:.2f} h, "
             f"{packed.bytes / 1e6:.1f} MB ({per_hour:.2f} GB an hour)" + ", verified" * cfg.verify
         )
+
+
+def _keep_others_out(held: ExitStack, root: Path) -> None:
+    """Hold the data set until the end: of two runs, each would remove the shard that the other is writing."""
+    try:
+        held.enter_context(Manifest(root))
+    except OSError as error:
+        raise InputError(f"{error.filename or root}: {error.strerror}; the pack needs a disk with room") from error
 
 
 def listed(root: Path, filelists: Path) -> list[str]:

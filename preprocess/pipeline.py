@@ -21,11 +21,13 @@ from preprocess.pack import pack
 from preprocess.page import write_page
 from preprocess.parts import Part, Task, parts_of
 from preprocess.probe import Probe
+from preprocess.quality_stage import measure_quality
 from preprocess.resync import recover
 from preprocess.runner import Runner, StageWork
 from preprocess.segments import Segments
 from preprocess.settings import Settings
 from preprocess.shots import Shots
+from preprocess.sync import look_up
 from preprocess.workers import Crew, Maker
 from wav2lip.clips import INFO, PARTIAL
 from wav2lip.errors import InputError
@@ -87,8 +89,10 @@ def run(sources: Sequence[Source], job: Job) -> Result:
             recover(job.root)
             runner = Runner(manifest, crew, job.stages, job.overwrite, job.retry)
             histories = _video_stages(sources, job, runner)
-            judged = any(stage in job.stages for stage in CLIP_STAGES)
-            return Result(histories, _finish(histories, job, runner) if judged else None)
+            last = max(STAGES.index(stage) for stage in job.stages)
+            if STAGES[last] == "quality":  # nobody asked for a verdict
+                measure_quality(job.root, look_up(job.root, _all_clips(histories), crew)[0], runner)
+            return Result(histories, _finish(histories, job, runner) if last > STAGES.index("quality") else None)
     except OSError as error:
         raise InputError(
             f"{job.root}: cannot be written ({error}); make room or choose another out=, then run again"
@@ -195,8 +199,7 @@ def _remove_stale(
 
 def _finish(histories: Sequence[History], job: Job, runner: Runner) -> dict[str, Any]:
     """Judge the clips, and write the file lists, the packs, dataset.json and report.html."""
-    clips = [clip["clip"] for history in histories for _, clip in history.clips()]
-    judged = judge_clips(job.root, clips, job.clips, runner)
+    judged = judge_clips(job.root, _all_clips(histories), job.clips, runner)
     lists = job.filelists or job.root / "filelists"
     kept = sorted({clip for names in judged.dealt.splits.values() for clip in names})
     if "splits" in job.stages:
@@ -208,6 +211,10 @@ def _finish(histories: Sequence[History], job: Job, runner: Runner) -> dict[str,
         dataset.write(job.root, content)
         write_page(job.root, content)
     return content
+
+
+def _all_clips(histories: Sequence[History]) -> list[str]:
+    return [clip["clip"] for history in histories for _, clip in history.clips()]
 
 
 def _told_settings(job: Job) -> dict[str, Any]:

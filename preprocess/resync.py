@@ -6,7 +6,6 @@ only while the sound is the one that was left there (`sync_result`): a clip that
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import zlib
@@ -21,7 +20,7 @@ from preprocess.manifest import STATE, digest
 from preprocess.sound import write_mel
 from preprocess.splits import replace_text
 from wav2lip.audio import SAMPLE_RATE
-from wav2lip.clips import AUDIO, INFO, PARTIAL, Clip, ClipWriter, read_info
+from wav2lip.clips import AUDIO, INFO, Clip, ClipWriter, info_text, read_info
 from wav2lip.media import read_audio
 from wav2lip.windows import FPS
 
@@ -72,11 +71,10 @@ def resync(root: Path, clip_id: str, total: int, note: dict[str, Any]) -> None:
     by = total - state.applied
     if by == 0:
         if info is not None and any(info.get(key) != value for key, value in note.items()):
-            text = json.dumps({**info, **note}, indent=1, ensure_ascii=False)
-            replace_text(clip.path / INFO, text)
+            replace_text(clip.path / INFO, info_text({**info, **note}))
         return
     writer = ClipWriter(root, clip_id)
-    writer.folder = root / PARTIAL / f"{clip_id.replace('/', '__')}.sync"
+    writer.folder = writer.folder.with_name(f"{writer.folder.name}.sync")
     shutil.rmtree(writer.folder, ignore_errors=True)
     writer.folder.mkdir(parents=True)
     samples = writer.write_audio(moved(read_audio(clip.path / AUDIO, SAMPLE_RATE), by, _end(clip, by)))

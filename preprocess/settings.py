@@ -9,7 +9,7 @@ from wav2lip.errors import InputError
 FPS = 25  # frames a second of every clip: what the networks were trained on
 FEWEST_FACES = 16  # frames with a face; the trainers need more than 15
 SHORTEST_SOUND = 0.2  # seconds: one window of the expert
-FORMAT = 2  # raised when the same settings give other clips than before
+FORMAT = 3  # raised when the same settings give other clips than before
 KEEP = ("speaking", "largest", "all")
 
 

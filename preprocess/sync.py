@@ -17,9 +17,13 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from configs import entry
-from preprocess.bootstrap import FEWEST_CLIPS, Place, bootstrap, spread_evenly
-from preprocess.manifest import FAILED, OK, REJECTED, Manifest, Record, digest
+from preprocess import duplicates
+from preprocess.bootstrap import FEWEST_CLIPS, bootstrap, sample, spread_evenly
+from preprocess.manifest import FAILED, OK, REJECTED, STATE, Manifest, Record, digest
+from preprocess.places import Place, with_recordings
+from preprocess.quality_stage import QUALITY, copies_among, measure_quality
 from preprocess.resync import recover
+from preprocess.runner import Runner
 from preprocess.splits import SPLITS, replace_text
 from preprocess.sync_scores import (
     STAGE,
@@ -42,6 +46,7 @@ from wav2lip.linear_expert import Views
 
 log = logging.getLogger(__name__)
 
+NO_CLIP = f"holds no clip (GROUP/CLIP/{AUDIO}); give the folder that preprocess made"
 ROUNDS = "sync_rounds"  # stage under which the manifest keeps how bootstrapping went
 BAR = "{desc:9} {bar}| {n_fmt} of {total_fmt} [{elapsed}, {remaining} left]"
 
@@ -49,32 +54,53 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def measure_sync(
-    root: Path, clips: Sequence[str], manifest: Manifest, crew: Crew, settings: SyncSettings
-) -> tuple[dict[str, Record], dict[str, Any]]:
-    """Judge all clips of a data set, and correct those that are surely shifted.
-
-    What was measured before, with the same clips and settings, is not measured again, and nothing is moved twice.
-    Returns: a record for each clip, REJECTED where it is to be set aside, and the summary for dataset.json. Figures:
-        offset (frames by which the sound lay after the lips at first), confidence, sure, applied (frames corrected),
-        curve, windows.
-    Raises: InputError or OSError if a clip cannot be written.
-    """
-    recover(root)
+def look_up(root: Path, clips: Sequence[str], crew: Crew) -> tuple[dict[str, Unit], dict[str, Record]]:
+    """What the clips of a data set are, by name, and records of those that cannot be read."""
     units: dict[str, Unit] = {}
     broken: dict[str, Record] = {}
     for clip, found in _through(crew, LookUp(root), clips, "clips"):
         if isinstance(found, Unit):
             units[clip] = found
+        elif isinstance(found, Crash):
+            broken[clip] = Record(STAGE, clip, "", FAILED, found.cause, found.reason)
         else:
-            broken[clip] = _broken(clip, found)
-    # A bootstrapped expert depends on all clips; one that was given does not, and judges only what is new.
-    others = sorted((clip, unit.state.origin) for clip, unit in units.items()) if settings.expert is None else []
-    marked = digest(settings.key(), others)
-    units = {c: replace(unit, fingerprint=digest(marked, c, unit.state.origin)) for c, unit in sorted(units.items())}
+            broken[clip] = Record(STAGE, clip, "", REJECTED, "unreadable", found)
+    return units, broken
+
+
+def measure_sync(
+    root: Path,
+    units: Mapping[str, Unit],
+    manifest: Manifest,
+    crew: Crew,
+    settings: SyncSettings,
+    *,
+    copies: Sequence[Sequence[str]] = (),
+    may_work: bool = True,
+    overwrite: bool = False,
+) -> tuple[dict[str, Record], dict[str, Any]]:
+    """Judge clips of a data set, and correct those that are surely shifted.
+
+    What was measured before, with the same clips and settings, is not measured again, and nothing is moved twice.
+    units: clips as `look_up` finds them. copies: clips by recording (`duplicates.groups`): none of them is judged by
+        what was learned from, or compared with, another of its recording.
+    may_work: False only tells what is known, and moves no sound. overwrite: measure everything again.
+    Returns: a record for each clip, REJECTED where it is to be set aside, and the summary for dataset.json. Figures:
+        offset (frames by which the sound lay after the lips at first), confidence, sure, applied (frames corrected),
+        curve, windows.
+    Raises: InputError if something is left to measure and may not be; OSError if a clip cannot be written.
+    """
+    clips, marked = list(units), _mark(units, settings, copies)
+    units = _marked(units, marked, copies)
     stage = _Stage(root, manifest, crew, settings, units, marked)
-    stage.measure()
-    known = stage.known()
+    if may_work:
+        stage.measure(overwrite)
+    elif unknown := len(units) - len(stage.known()):
+        raise InputError(
+            f"{root}: {unknown} clips lack what the stage sync finds out, or changed since; add sync to stages="
+        )
+    settings = replace(settings, correct=settings.correct and may_work)
+    known = {clip: _as_it_is(record, units[clip]) for clip, record in stage.known().items()}
     rounds = manifest.find(ROUNDS, "all", marked)
     summary = summary_of(known.values(), settings, rounds.figures["rounds"] if rounds else [])
     records = {clip: judge(record, settings, summary["agreement_found"]) for clip, record in known.items()}
@@ -83,14 +109,31 @@ def measure_sync(
         for record, result in _through(crew, Correct(root), moving, "correct"):
             if isinstance(result, Crash):
                 records[record.key] = replace(record, fate=FAILED, cause=result.cause, reason=result.reason)
-    records |= broken | stage.crashed
+    records |= stage.crashed
     return {clip: records[clip] for clip in clips}, summary
 
 
-def _broken(clip: str, found: str | Crash) -> Record:
-    if isinstance(found, Crash):
-        return Record(STAGE, clip, "", FAILED, found.cause, found.reason)
-    return Record(STAGE, clip, "", REJECTED, "unreadable", found)
+def _mark(units: Mapping[str, Unit], settings: SyncSettings, copies: Sequence[Sequence[str]]) -> str:
+    """What stands for the expert: a bootstrapped one depends on all clips; one that was given does not."""
+    if settings.expert is not None:
+        return digest(settings.key())
+    clips = sorted((clip, unit.state.origin) for clip, unit in units.items())
+    return digest(settings.key(), clips, sorted(sorted(group) for group in copies))
+
+
+def _marked(units: Mapping[str, Unit], marked: str, copies: Sequence[Sequence[str]]) -> dict[str, Unit]:
+    """Units in order of name that know their copies and have their fingerprint."""
+    ordered = dict(sorted(units.items()))
+    places = with_recordings((unit.place for unit in ordered.values()), copies)
+    return {
+        place.clip: replace(unit, place=place, fingerprint=digest(marked, place.clip, unit.state.origin))
+        for place, unit in zip(places, ordered.values(), strict=True)
+    }
+
+
+def _as_it_is(record: Record, unit: Unit) -> Record:
+    """A record with what was done to the clip since, rather than when it was measured."""
+    return replace(record, figures={**record.figures, "applied": unit.state.applied}) if record.fate == OK else record
 
 
 def _through(crew: Crew, work: Work[T, R], units: Sequence[T], doing: str) -> Iterator[tuple[T, R | Crash]]:
@@ -120,9 +163,13 @@ class _Stage:
         found = {clip: self.manifest.find(STAGE, clip, unit.fingerprint) for clip, unit in self.units.items()}
         return {clip: record for clip, record in found.items() if record is not None}
 
-    def measure(self) -> None:
-        """Measure what is not known yet."""
+    def measure(self, overwrite: bool) -> None:
+        """Measure what is not known yet, or everything."""
         known = self.known()
+        if overwrite:
+            for clip in known:
+                self.manifest.add(Record(STAGE, clip, ""))
+            known = {}
         todo = {clip: unit for clip, unit in self.units.items() if clip not in known}
         if not todo:
             return
@@ -147,7 +194,7 @@ class _Stage:
         self, todo: dict[str, Unit], places: list[Place]
     ) -> tuple[tuple[LinearMaker, ...], tuple[Place, ...], dict[str, Unit]]:
         """Learn experts; returns them, the clips to compare with, and the clips that they have yet to judge."""
-        views = self._views(_sample(places, self.settings.minutes))
+        views = self._views(sample(places, self.settings.minutes))
         learned = [self.units[clip].place for clip in views]
         if len(views) < FEWEST_CLIPS:
             for unit in self._left(todo).values():
@@ -190,19 +237,16 @@ class _Stage:
         return {clip: views[clip] for clip in sorted(views)}
 
 
-def _sample(places: Sequence[Place], minutes: float) -> list[Place]:
-    """So many minutes of clips at most, from all over the set."""
-    share = minutes * 60 * 25 / max(1, sum(place.frames for place in places))
-    return spread_evenly(places, max(FEWEST_CLIPS, int(len(places) * min(1.0, share))))
-
-
 def _with_folds(units: Mapping[str, Unit], learned: Sequence[Place], folds: Mapping[str, int]) -> dict[str, Unit]:
-    """Units with the fold of what was learned from nearest to them: its expert saw nothing of that."""
+    """Units with the fold of what was learned from nearest to them, a copy first: its expert saw nothing of that."""
+    copied = {place.recording: folds[place.clip] for place in learned if place.recording}
     near: dict[str, list[tuple[int, int]]] = defaultdict(list)
     for place in learned:
         near[place.source].append((place.first, folds[place.clip]))
 
     def fold_of(place: Place) -> int:
+        if place.recording in copied:
+            return copied[place.recording]
         inside = near.get(place.source)
         return min(inside, key=lambda at: abs(at[0] - place.first))[1] if inside else 0
 
@@ -241,19 +285,34 @@ def sync(cfg: DictConfig) -> None:
     )
     if settings.expert is not None and cfg.bootstrap:
         raise InputError("bootstrap=true: learns an expert from the data, but expert= names one; give one of the two")
-    clips = find_clips(root)
-    if not clips:
-        raise InputError(f"{root}: holds no clip (GROUP/CLIP/{AUDIO}); give the folder that preprocess made")
+    if not find_clips(root) and not (root / STATE).exists():
+        raise InputError(f"{root}: {NO_CLIP}")
 
     # run
     try:
         with Manifest(root) as manifest, Crew(cfg.workers) as crew:
-            records, summary = measure_sync(root, clips, manifest, crew, settings)
+            recover(root)  # before clips are looked for: a run that was killed may have left one aside
+            records, summary = _judge_all(root, manifest, crew, settings)
         if settings.correct:
             trim_filelists(root / "filelists", records)
     except OSError as error:
         raise InputError(f"{root}: cannot be written ({error}); make room, or copy the clips elsewhere") from error
     print(table(records, summary))  # noqa: T201 - the answer to the command
+
+
+def _judge_all(
+    root: Path, manifest: Manifest, crew: Crew, settings: SyncSettings
+) -> tuple[dict[str, Record], dict[str, Any]]:
+    """Records of all clips under a data root, and the summary."""
+    clips = find_clips(root)
+    if not clips:
+        raise InputError(f"{root}: {NO_CLIP}")
+    units, broken = look_up(root, clips, crew)
+    qualities = measure_quality(root, units, Runner(manifest, crew, (QUALITY, STAGE)))
+    copies = duplicates.groups(copies_among(units, qualities))
+    records, summary = measure_sync(root, units, manifest, crew, settings, copies=copies)
+    records |= broken
+    return {clip: records[clip] for clip in clips}, summary
 
 
 def main() -> None:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from preprocess.bootstrap import Place
 from preprocess.manifest import OK, REJECTED, Record
+from preprocess.places import Place, place_of
 from preprocess.resync import State, resync, state_of
 from preprocess.workers import Progress, Tools
-from wav2lip.clips import Clip, read_info
+from wav2lip.clips import Clip
 from wav2lip.devices import choose_device
 from wav2lip.errors import InputError
 from wav2lip.linear_expert import LinearExpert, Views
@@ -33,19 +33,6 @@ class Unit:
     fold: int = 0  # whose expert never saw it
 
 
-def look_up(root: Path, clip_id: str) -> Unit:
-    """Where a clip comes from and what it is; a folder without clip.json is a source with clips in order of names.
-
-    Raises: InputError if it is no clip.
-    """
-    state = state_of(root, clip_id)
-    info = read_info(root / clip_id) or {}
-    frames = info.get("frames") or int(Clip.open(root / clip_id).frames[-1]) + 1
-    if "source" not in info:
-        return Unit(Place(clip_id, clip_id, 0, frames), state)
-    return Unit(Place(clip_id, info["source"], round((info.get("start") or 0) * 25), frames), state)
-
-
 @dataclass(frozen=True)
 class LookUp:
     """Finds out what a clip is."""
@@ -55,7 +42,7 @@ class LookUp:
     def __call__(self, unit: str, tools: Tools, progress: Progress) -> Unit | str:
         """What the clip of this id is, or why it is none."""
         try:
-            return look_up(self.root, unit)
+            return Unit(place_of(self.root, unit), state_of(self.root, unit))
         except InputError as error:
             return str(error)
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right, insort
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from preprocess.bootstrap import Place
 from preprocess.manifest import OK, REJECTED, Record
+from preprocess.places import Place
 from wav2lip.errors import InputError
 from wav2lip.sync import REACH
 
 NOT_SPEAKING = "not the speaker"  # cause of clips of another face with the same sound
-FORMAT = 1  # raised when the same clips and settings give other figures than before
+UNKNOWN_SPEAKER = "speaker unknown"  # cause of the same, where nobody could judge who speaks
+FORMAT = 2  # raised when the same clips and settings give other figures than before
 BY_CHANCE = 0.05  # share of sure clips up to which nothing was found; chance gives less than 0.01
 WORTH_SAYING = 0.1  # share of clips shifted alike from which on that is a warning
 
@@ -99,21 +101,22 @@ def summary_of(records: Iterable[Record], settings: SyncSettings, rounds: list[d
     sure = [found for found in told if found["confidence"] >= settings.sure and not found["at_edge"]]
     moved = Counter(found["offset"] for found in sure if found["offset"])
     agreement_found = len(sure) > max(2 if settings.expert is None else 0, BY_CHANCE * len(told)) if told else None
+    done = moved.total() if settings.correct else sum(f["offset"] == f["applied"] for f in sure if f["offset"])
     summary: dict[str, Any] = {
         "expert": settings.judge,
         "agreement_found": agreement_found,
         "verdict": _sentence(agreement_found, len(told), len(sure), moved.total(), settings),
         "clips": len(told),
         "sure": len(sure) if agreement_found else 0,
-        "corrected": moved.total() if agreement_found and settings.correct else 0,
+        "corrected": done if agreement_found else 0,
         "unsure": len(told) - len(sure) if agreement_found else len(told),
         "rounds": rounds,
         "warnings": [],
     }
     if agreement_found:
-        done = "corrected" if settings.correct else "not corrected"
+        words = "corrected" if done == moved.total() else "not corrected"
         summary["warnings"] = [
-            f"{count / len(told):.0%} of your clips are {frames(offset)}: {done}"
+            f"{count / len(told):.0%} of your clips are {frames(offset)}: {words}"
             for offset, count in moved.most_common()
             if count >= WORTH_SAYING * len(told)
         ]
@@ -143,24 +146,59 @@ def _sentence(found: bool | None, told: int, sure: int, moved: int, settings: Sy
     )
 
 
-def keep_speakers(records: Mapping[str, Record], places: Mapping[str, Place]) -> dict[str, Record]:
+def keep_speakers(
+    records: Mapping[str, Record],
+    places: Mapping[str, Place],
+    face_pixels: Mapping[str, float],
+    agreement_found: bool | None,
+) -> dict[str, Record]:
     """Of clips with different faces and the same sound, only the one whose lips surely agree best stays.
 
-    records: as `measure_sync` gives them. places: of the same clips. Where nobody is sure, nothing changes.
+    records: as `measure_sync` gives them. places: of the same clips.
+    face_pixels: of those that were measured; where sync could not be judged (agreement_found is None) the largest
+        face stays. Where it was judged and nobody is sure, nothing changes.
     """
+    kept = {clip: record for clip, record in records.items() if record.fate == OK}
+    if agreement_found is None:
+        cause, why = UNKNOWN_SPEAKER, "has the same sound and a larger face, and nobody could judge who speaks"
+        rank = {clip: (-face_pixels.get(clip, 0.0), clip) for clip in kept}
+    else:
+        cause, why = NOT_SPEAKING, "has the same sound, and lips that agree with it better"
+        rank = {clip: (-found.figures["confidence"], clip) for clip, found in kept.items() if found.figures.get("sure")}
+    speakers: dict[str, _Apart] = {}  # by source
+    for clip in sorted(rank, key=rank.__getitem__):
+        taken = speakers.setdefault(places[clip].source, _Apart())
+        if not taken.overlapping(places[clip]):
+            taken.add(places[clip])
     result = dict(records)
-    sure = [clip for clip, record in records.items() if record.fate == OK and record.figures.get("sure")]
-    speakers: dict[str, list[Place]] = {}  # by source
-    for clip in sorted(sure, key=lambda clip: (-records[clip].figures["confidence"], clip)):
-        before = speakers.setdefault(places[clip].source, [])
-        if not any(places[clip].shares_sound_with(place) for place in before):
-            before.append(places[clip])
     for clip, record in records.items():
-        by = [p for p in speakers.get(places[clip].source, []) if p.clip != clip and p.shares_sound_with(places[clip])]
-        if by:
-            reason = f"{by[0].clip} has the same sound, and lips that agree with it better"
-            result[clip] = replace(record, fate=REJECTED, cause=NOT_SPEAKING, reason=reason)
+        found = speakers.get(places[clip].source, _Apart()).overlapping(places[clip])
+        by = [place.clip for place in found if place.clip != clip]
+        if by and (agreement_found is not None or record.fate == OK):
+            reason = f"{min(by, key=rank.__getitem__)} {why}"
+            result[clip] = replace(record, fate=REJECTED, cause=cause, reason=reason)
     return result
+
+
+class _Apart:
+    """Places of one source that do not overlap, in order."""
+
+    def __init__(self) -> None:
+        self.places: list[Place] = []
+
+    def add(self, place: Place) -> None:
+        insort(self.places, place, key=_first)
+
+    def overlapping(self, place: Place) -> list[Place]:
+        """Those that a place overlaps."""
+        # As they do not overlap, of those that begin before it only the last can reach into it.
+        begin = max(0, bisect_right(self.places, place.first, key=_first) - 1)
+        end = bisect_left(self.places, place.first + place.frames, key=_first)
+        return [other for other in self.places[begin:end] if place.overlaps(other)]
+
+
+def _first(place: Place) -> int:
+    return place.first
 
 
 def table(records: Mapping[str, Record], summary: Mapping[str, Any]) -> str:

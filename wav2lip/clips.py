@@ -10,6 +10,8 @@ This is the layout of the public release, so data made by either trains in the o
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
 import logging
 import os
@@ -135,15 +137,27 @@ def mel_of(path: str | PathLike[str]) -> np.ndarray:
         raise InputError(f"{path}: {seconds:.3f} s of sound are too short to use; leave it out") from error
 
 
+def partial_folder(root: str | PathLike[str], clip_id: str) -> Path:
+    """Where a clip is made before it is moved to its place: a short name, however long that of the clip is."""
+    return Path(root) / PARTIAL / hashlib.sha256(os.fsencode(clip_id)).hexdigest()[:16]
+
+
 class ClipWriter:
     """Write a clip beside its place and move it there at a clean end; after an exception nothing is left."""
 
     def __init__(self, root: str | PathLike[str], clip_id: str):
         """root: data root. clip_id: GROUP/CLIP."""
         self.target = Path(root) / clip_id
-        self.folder = Path(root) / PARTIAL / clip_id.replace("/", "__")
+        self.folder = partial_folder(root, clip_id)
 
     def __enter__(self) -> ClipWriter:
+        """Make the folder; InputError if the file system has no room for the clip's name."""
+        try:
+            self.target.exists()
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            raise InputError(f"{self.target}: is too long a name; shorten the names of its video and folder") from error
         shutil.rmtree(self.folder, ignore_errors=True)  # of a run that was killed
         self.folder.mkdir(parents=True)
         return self
@@ -168,7 +182,7 @@ class ClipWriter:
 
     def write_info(self, info: dict[str, Any]) -> None:
         """Write clip.json."""
-        (self.folder / INFO).write_text(json.dumps(info, indent=1, ensure_ascii=False), encoding="utf-8")
+        (self.folder / INFO).write_text(info_text(info), encoding="utf-8")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -195,10 +209,34 @@ class ClipWriter:
             os.replace(self.folder, self.target)
 
 
+def info_text(info: dict[str, Any]) -> str:
+    """What clip.json holds: a line for each key, so that one reads the head and passes over the lists of numbers."""
+    lines = [
+        f" {json.dumps(key)}: {json.dumps(value, ensure_ascii=False, separators=(',', ':'))}"
+        for key, value in info.items()
+    ]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
 def read_info(path: str | PathLike[str]) -> dict[str, Any] | None:
-    """The clip.json of a clip folder, or None where there is none."""
+    """The clip.json of a clip folder, or None where there is none.
+
+    Raises: InputError if it is damaged.
+    """
     file = Path(path) / INFO
-    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+    try:
+        info = json.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:  # nothing is called so
+            return None
+        raise InputError(f"{file}: cannot be read ({error.strerror}); check its permissions and the disk") from error
+    except ValueError:  # no JSON, or no UTF-8
+        info = None
+    if not isinstance(info, dict):
+        raise InputError(f"{file}: is damaged; preprocess its video again, or delete the file")
+    return info
 
 
 def read_filelist(path: str | PathLike[str], data_root: str | PathLike[str]) -> list[str]:

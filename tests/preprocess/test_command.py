@@ -61,6 +61,8 @@ def test_a_folder_with_a_face_and_a_text_file_gives_a_clip_a_table_a_report_and_
         ({"a.mp4": b""}, ["quality.sharpness=-1"], "quality.sharpness=-1"),
         ({"a.mp4": b""}, ["sync.expert=/no/such.pth"], "/no/such.pth"),
         ({"a.mp4": b""}, ["part_minutes=0"], "part_minutes=0"),
+        ({"a.mp4": b""}, ["part_minutes=x"], "part_minutes=x: is not a number"),
+        ({"a.mp4": b""}, ["stages=5"], "stages=5: is not a word or a list of words"),
     ],
 )  # fmt: skip
 def test_what_cannot_work_ends_with_a_sentence_and_code_2(tmp_path, files, extra, sentence):

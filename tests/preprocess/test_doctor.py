@@ -1,13 +1,20 @@
 """The doctor says whether data is fit to train on, and leaves it as it is."""
 
+import json
 import subprocess
 import sys
+import wave
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
-from preprocess.doctor import spread_sample, verdict
-from preprocess.ingest import find_videos
+from preprocess.doctor import sample_clips, spread_sample, verdict
+from preprocess.fates import History
+from preprocess.ingest import Source, find_videos
+from preprocess.manifest import Record
+from preprocess.resync import resync
 from tests.preprocess.stubs import noise, write_video
 from tests.preprocess.test_command import astronaut_video
 from wav2lip.sample import write_sample
@@ -66,6 +73,51 @@ def test_a_folder_of_clips_by_another_tool_is_judged_and_left_as_it_is(tmp_path)
     assert "group/take" in (tmp_path / "out" / "report.html").read_text()
     after = {path: path.read_bytes() for path in (tmp_path / "foreign").rglob("*") if path.is_file()}
     assert after == before | {foreign / "mel.npy": (foreign / "mel.npy").read_bytes()}
+
+
+@pytest.fixture
+def foreign(tmp_path):
+    """Six clips as another tool leaves them: no clip.json."""
+    for number in range(6):
+        clip = tmp_path / "foreign" / "group" / f"{number}"
+        clip.mkdir(parents=True)
+        for frame in range(75):
+            cv2.imwrite(str(clip / f"{frame}.jpg"), np.full((96, 96, 3), 10 * number + frame, np.uint8))
+        with wave.open(str(clip / "audio.wav"), "wb") as wav:
+            wav.setparams((1, 2, 16_000, 0, "NONE", ""))
+            wav.writeframes(np.random.default_rng(number).integers(-9000, 9000, 48_000).astype("<i2").tobytes())
+    return tmp_path / "foreign"
+
+
+def test_a_foreign_folder_that_sync_corrected_has_a_report_too(foreign, tmp_path):
+    resync(foreign, "group/0", 3, {"sync_offset": 3})  # its clip.json says neither source nor frames
+    ran = doctor(foreign, "--out", tmp_path / "out", "--workers", "0")
+    assert ran.returncode == 1, ran.stderr
+    told = json.loads((tmp_path / "out" / "dataset.json").read_text())
+    assert [clip["frames"] for clip in told["clips"]] == [72, 75, 75, 75, 75, 75]
+
+
+def test_what_a_killed_run_left_aside_in_a_folder_is_not_the_doctors_to_move(foreign, tmp_path):
+    aside = foreign / ".stages/sync/aside/group"
+    aside.mkdir(parents=True)
+    (foreign / "group/0").rename(aside / "0")
+    doctor(foreign, "--out", tmp_path / "out", "--workers", "0")
+    assert (aside / "0" / "audio.wav").exists() and not (foreign / "group/0").exists()
+
+
+def test_clips_are_looked_at_for_as_long_as_asked_for(tmp_path):
+    histories = [History(Source(tmp_path, c, c, 0, 0), Record("probe", c, "", figures={"seconds": 6.0}), [])
+                 for c in (f"g/{n:03}" for n in range(100))]  # fmt: skip
+    some = sample_clips(histories, minutes=1)
+    assert [history.source.clip for history in (some[0], some[-1])] == ["g/000", "g/099"]
+    assert len(some) == 10
+    assert sample_clips(histories, minutes=30) == histories
+    assert len(sample_clips(histories, minutes=0.01)) == 6  # fewer tell nothing about one another
+
+
+def test_a_time_below_zero_is_a_sentence_and_code_2(tmp_path):
+    ran = doctor(tmp_path, "--minutes", "-5")
+    assert ran.returncode == 2 and "--minutes -5: is not above 0" in ran.stderr
 
 
 def test_nothing_to_judge_is_a_sentence_and_code_2(tmp_path):

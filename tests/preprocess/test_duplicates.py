@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from preprocess.duplicates import Copies, find, fingerprint, groups, surplus
+from preprocess.places import Place
 from wav2lip.audio import load_wav, melspectrogram
 from wav2lip.media import read_frames
 
@@ -56,6 +57,24 @@ def test_one_face_with_other_words_and_one_sound_under_two_faces_are_no_copies()
     prints = {f"talk{n:02}": print_of(babble(6, n), faces(1)) for n in range(30)}
     prints["dubbed"] = print_of(babble(6, 0), faces(2))
     assert find(prints) == []
+
+
+@pytest.mark.parametrize("jingle", [1.5, 3.0])
+def test_talks_of_one_face_that_open_with_the_same_sound_are_no_copies(jingle):
+    opening, prints = babble(jingle, 99), {}
+    for n in range(4):
+        talk = babble(10, n)
+        talk[: len(opening)] = opening
+        prints[f"talk{n}"] = print_of(talk, faces(1))
+    assert find(prints) == []
+
+
+def test_two_people_in_one_picture_are_no_copies_however_alike_their_faces_are():
+    prints = {name: print_of(babble(5, 1), faces(1)) for name in ("left", "right")}
+    left, right = Place("left", "talk.mp4", 0, 125), Place("right", "talk.mp4", 100, 125)
+    assert find(prints, {"left": left, "right": right}) == []
+    again = Place("right", "again.mp4", 0, 125)
+    assert groups(find(prints, {"left": left, "right": again})) == [["left", "right"]]
 
 
 def test_silent_clips_are_no_copies():

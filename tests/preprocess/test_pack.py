@@ -13,6 +13,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_module
 
+from preprocess.manifest import Manifest
 from preprocess.pack import listed, pack, pack_command
 from wav2lip.clips import Clip, ClipWriter
 from wav2lip.errors import InputError
@@ -203,6 +204,19 @@ def test_the_command_packs_the_clips_of_the_file_lists_each_once(root, capsys):
     run(root, "verify=true")
     assert list(Pack.open(root / "packed/96").entries) == [CLIPS[4], CLIPS[0], CLIPS[2]]
     assert re.search(r"packed/96: 3 clips, 3 of them new, .* GB an hour\), verified", capsys.readouterr().out)
+
+
+def test_a_pack_waits_for_no_other_run_and_takes_nothing_from_it(root):
+    write_lists(root, train=CLIPS)
+    begun = root / "packed/96/.partial"  # what another run is writing
+    with Manifest(root):
+        begun.mkdir(parents=True)
+        with pytest.raises(InputError, match="another run is writing there"):
+            run(root)
+        assert begun.exists()
+    run(root)
+    assert not begun.exists()
+    run(root)  # the lock was let go
 
 
 def test_verify_names_the_damaged_clip(root):

@@ -224,6 +224,14 @@ def test_sound_of_other_pictures_is_the_gravest_warning():
     assert warnings(dataset)[0].startswith("No agreement between lips and sound was found. Best shifts scatter.")
 
 
+def test_sync_that_could_not_be_judged_is_not_called_a_lack_of_agreement():
+    dataset = dataset_of(["talks/one.mp4", "talks/two.mp4"], 4)
+    verdict = "sync was not judged: there are too few clips"
+    dataset["sync"] = dataset["sync"] | {"agreement_found": None, "verdict": verdict}
+    assert warnings(dataset)[0].startswith(f"Nobody knows whether lips and sound agree: {verdict}.")
+    assert "No agreement" not in said(dataset)
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"), [(9.04, "9.0 s"), (720, "12 minutes"), (7560, "2.1 hours"), (36_000, "10.0 hours")]
 )

@@ -189,7 +189,8 @@ def test_a_stage_alone_uses_what_the_others_found_out_before(tmp_path):
     assert not (tmp_path / "out/a").exists()
     assert run(tmp_path / "in", tmp_path / "out", stages=("segments", "crops")) is None
     assert (tmp_path / "out/a/00000/0.jpg").exists()
-    run(tmp_path / "in", tmp_path / "out", stages=("quality", "splits"))
+    assert run(tmp_path / "in", tmp_path / "out", stages=("quality",)) is None
+    run(tmp_path / "in", tmp_path / "out", stages=("splits",))
     assert (tmp_path / "out/filelists/train.txt").read_text() == "a/00000\n"
     assert not (tmp_path / "out/report.html").exists()
     with pytest.raises(InputError, match="stages=colours: unknown"):

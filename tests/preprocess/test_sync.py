@@ -1,9 +1,10 @@
 """Sync on disk: corrected once, whole or not at all; verdicts; and the whole stage on made-up talking heads."""
 
-import contextlib
 import json
 import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,10 +13,13 @@ import pytest
 import torch
 
 from models import SyncNet
-from preprocess.bootstrap import Place, deal, spread_evenly
+from preprocess.bootstrap import deal, spread_evenly
+from preprocess.clip_stages import ClipSettings, judge_clips
 from preprocess.manifest import OK, REJECTED, Manifest, Record
+from preprocess.places import Place, with_recordings
 from preprocess.resync import recover, resync, state_of
-from preprocess.sync import find_clips, measure_sync, trim_filelists
+from preprocess.runner import Runner
+from preprocess.sync import find_clips, look_up, measure_sync, trim_filelists
 from preprocess.sync_verdicts import SyncSettings, judge, keep_speakers, summary_of
 from preprocess.workers import Crew
 from wav2lip.audio import load_wav, melspectrogram
@@ -25,6 +29,7 @@ from wav2lip.errors import InputError
 from wav2lip.sample import Speaker, render, speak
 
 FRAMES = 50
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -112,14 +117,20 @@ class Killed(BaseException):
     """What cannot be caught by accident."""
 
 
-@pytest.mark.parametrize("moment", range(8))
-def test_killed_at_any_moment_and_run_again_a_clip_is_as_if_never_killed(root, tmp_path, monkeypatch, moment):
+DEATHS = [  # the call that never comes back, and how many of its kind came back before
+    (os, "link", 0), (os, "link", 20), (os, "fsync", 0), (os, "fsync", 1), (os, "replace", 0), (os, "replace", 1),
+    (shutil, "rmtree", 0), (shutil, "rmtree", 1), (shutil, "rmtree", 2),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("module", "name", "count"), DEATHS, ids=lambda v: getattr(v, "__name__", str(v)))
+def test_killed_at_any_moment_and_run_again_a_clip_is_as_if_never_killed(
+    root, tmp_path, monkeypatch, module, name, count
+):
     untouched = tmp_path.with_name(tmp_path.name + "_other")
     shutil.copytree(root, untouched)
     resync(untouched, "a/0", 3, {"sync_offset": 3})
-    at = {0: ("link", 0), 1: ("link", 20), 2: ("fsync", 0), 3: ("fsync", 1), 4: ("replace", 0), 5: ("replace", 1)}
-    name, count = at.get(moment, ("replace", 2 if moment == 6 else 99))
-    calls, real = [0], getattr(os, name)
+    calls, real = [0], getattr(module, name)
 
     def dying(*args, **options):
         calls[0] += 1
@@ -128,8 +139,8 @@ def test_killed_at_any_moment_and_run_again_a_clip_is_as_if_never_killed(root, t
         return real(*args, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, name, dying)
-        with contextlib.suppress(Killed):
+        patch.setattr(module, name, dying)
+        with pytest.raises(Killed):
             resync(root, "a/0", 3, {"sync_offset": 3})
     recover(root)
     resync(root, "a/0", 3, {"sync_offset": 3})
@@ -195,8 +206,27 @@ def test_of_two_faces_with_one_sound_the_surer_one_speaks():
     records = {clip: judge(measured(clip, confidence=c), SyncSettings(), True) for clip, c in
                (("v/0", 6.0), ("v/1", 9.0), ("v/2", 1.0), ("v/3", 1.0))}  # fmt: skip
     places = {clip: Place(clip, "v.mp4", 500 * (clip == "v/3"), 100) for clip in records}
-    kept = keep_speakers(records, places)
+    kept = keep_speakers(records, places, {}, True)
     assert [kept[clip].cause for clip in sorted(kept)] == ["not the speaker", "", "not the speaker", "no sync found"]
+
+
+def test_where_nobody_could_judge_the_largest_of_several_faces_with_one_sound_stays():
+    records = {clip: judge(measured(clip), SyncSettings(), None) for clip in ("v/left", "v/right", "v/later")}
+    places = {clip: Place(clip, "v.mp4", 500 * (clip == "v/later"), 100) for clip in records}
+    kept = keep_speakers(records, places, {"v/left": 80.0, "v/right": 120.0, "v/later": 60.0}, None)
+    assert {clip: record.cause for clip, record in kept.items()} == {
+        "v/left": "speaker unknown", "v/right": "", "v/later": ""}  # fmt: skip
+    assert kept["v/left"].reason.startswith("v/right has the same sound and a larger face")
+
+
+def test_a_clip_across_two_speakers_yields_to_the_surer_one():
+    confidence = {"v/0": 6.0, "v/1": 9.0, "v/2": 5.0}
+    records = {clip: judge(measured(clip, confidence=c), SyncSettings(), True) for clip, c in confidence.items()}
+    places = {"v/0": Place("v/0", "v.mp4", 0, 100), "v/1": Place("v/1", "v.mp4", 120, 100),
+              "v/2": Place("v/2", "v.mp4", 90, 40)}  # fmt: skip
+    kept = keep_speakers(records, places, {}, True)
+    assert {clip: record.fate for clip, record in kept.items()} == {"v/0": OK, "v/1": OK, "v/2": REJECTED}
+    assert kept["v/2"].reason.startswith("v/1 has the same sound")
 
 
 # Folds
@@ -214,6 +244,22 @@ def test_a_single_source_is_cut_by_time():
     assert [folds[clip] for clip in sorted(folds)] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
 
 
+def test_copies_are_in_one_fold_whatever_they_are_called():
+    places = [Place(f"{s}/{n}", f"{s}.mp4", 100 * n, 100) for s in "abcdefgh" for n in range(3)]
+    copied = [replace(p, clip=f"z{p.clip}", source=f"z{p.source}", first=p.first + 50) for p in places]
+    named = with_recordings([*places, *copied], [[p.clip, f"z{p.clip}"] for p in places])
+    folds = deal(named, 3)
+    assert all(folds[place.clip] == folds[f"z{place.clip}"] for place in places)
+    assert set(folds.values()) == {0, 1, 2}
+
+
+def test_copies_of_a_single_source_are_cut_by_time_together():
+    places = [Place(f"{s}/{n:02d}", f"{s}.mp4", 100 * n + 30 * (s == "b"), 100) for s in "ab" for n in range(9)]
+    folds = deal(with_recordings(places, [[f"a/{n:02d}", f"b/{n:02d}"] for n in range(9)]), 3)
+    assert [folds[f"a/{n:02d}"] for n in range(9)] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert [folds[f"b/{n:02d}"] for n in range(9)] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+
+
 def test_a_sample_is_taken_from_all_over_the_set():
     places = [Place(f"a/{n:02d}", "a.mp4", 100 * n, 100) for n in range(9)]
     assert [place.first for place in spread_evenly(places, 3)] == [0, 400, 800]
@@ -224,6 +270,12 @@ def test_clips_with_the_same_seconds_share_their_sound():
     assert face.shares_sound_with(Place("a/1", "a.mp4", 99, 50))
     assert not face.shares_sound_with(Place("a/2", "a.mp4", 100, 50))
     assert not face.shares_sound_with(Place("b/0", "b.mp4", 0, 100))
+
+
+def test_copies_share_their_sound_under_any_name():
+    one, copy, other = with_recordings([Place(f"{s}/0", s, 0, 100) for s in "abc"], [["a/0", "b/0"]])
+    assert one.shares_sound_with(copy)
+    assert not one.shares_sound_with(other) and not other.shares_sound_with(replace(other, clip="d/0", source="d"))
 
 
 # The stage
@@ -274,9 +326,14 @@ def broken(talkers, tmp_path):
     return root
 
 
-def run(root, **options):
+def run(root, copies=(), may_work=True, overwrite=False, **options):
     with Manifest(root) as manifest, Crew(0) as crew:
-        return measure_sync(root, find_clips(root), manifest, crew, SyncSettings(**options))
+        units, broken = look_up(root, find_clips(root), crew)
+        assert not broken
+        settings = SyncSettings(**options)
+        return measure_sync(
+            root, units, manifest, crew, settings, copies=copies, may_work=may_work, overwrite=overwrite
+        )
 
 
 def test_shifted_clips_are_corrected_and_swapped_ones_set_aside(talkers, broken):
@@ -303,12 +360,88 @@ def test_a_run_killed_while_it_measured_goes_on_to_the_same_verdicts(broken, tmp
 
 def test_a_data_set_with_the_sound_of_other_pictures_is_told_from_a_clean_one(talkers, tmp_path):
     shutil.copytree(talkers, tmp_path / "all")
-    clips = find_clips(talkers)
-    for number, clip in enumerate(clips):
-        give_sound(tmp_path / "all", clip, load_wav(talkers / clips[(number + 5) % len(clips)] / "audio.wav"))
+    all_swapped(talkers, tmp_path / "all")
     records, summary = run(tmp_path / "all")
     assert summary["verdict"].startswith("no agreement found")
     assert all(record.fate == REJECTED for record in records.values())
+
+
+def all_swapped(talkers, root):
+    clips = find_clips(talkers)
+    for number, clip in enumerate(clips):
+        give_sound(root, clip, load_wav(talkers / clips[(number + 5) % len(clips)] / "audio.wav"))
+
+
+def test_copies_under_other_names_make_no_agreement_out_of_none(talkers, tmp_path):
+    root = tmp_path / "all"
+    shutil.copytree(talkers, root)
+    all_swapped(talkers, root)
+    clips = find_clips(root)
+    for number, clip in enumerate(clips):
+        for turn, copy in enumerate("xy", start=1):  # in another order, which by itself puts them into other folds
+            shutil.copytree(root / clip, root / copy / f"{(number + turn) % len(clips):02}")
+    command = ["-m", "preprocess.sync", f"data_root='{root}'", "workers=0", "correct=false"]
+    told = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "no agreement found" in told
+
+
+def test_what_sync_may_not_find_out_is_asked_for_and_no_sound_is_moved(broken):
+    with pytest.raises(InputError, match=r"12 clips lack what the stage sync finds out.*add sync to stages="):
+        run(broken, may_work=False)
+    run(broken, correct=False)
+    before = content(broken)
+    records, summary = run(broken, may_work=False)
+    assert content(broken) == before
+    assert (records["s1/0"].figures["offset"], records["s1/0"].figures["applied"], summary["corrected"]) == (6, 0, 0)
+    run(broken)
+    records, summary = run(broken, may_work=False)
+    assert (records["s1/0"].figures["applied"], summary["corrected"]) == (6, 3)
+
+
+def judged(root, *stages):
+    with Manifest(root) as manifest, Crew(0) as crew:
+        return judge_clips(root, find_clips(root), ClipSettings(), Runner(manifest, crew, stages))
+
+
+def test_quality_is_measured_once_though_sync_moves_the_sound_after_it(broken):
+    first = judged(broken, "quality", "sync")
+    assert read_info(broken / "s1/0")["sync_applied"] == 6
+    assert judged(broken, "splits").qualities == first.qualities  # which may measure nothing
+
+
+def test_a_run_without_the_stage_sync_moves_no_sound(broken):
+    before = {clip: (broken / clip / "audio.wav").read_bytes() for clip in find_clips(broken)}
+    with pytest.raises(InputError, match="add sync to stages="):
+        judged(broken, "quality")
+    assert {clip: (broken / clip / "audio.wav").read_bytes() for clip in before} == before
+
+
+def test_asked_to_overwrite_sync_measures_anew_and_finds_the_same(broken):
+    first, _ = run(broken)
+    lines = (broken / ".stages/sync.jsonl").read_text().count("\n")
+    second, _ = run(broken, overwrite=True)
+    assert (broken / ".stages/sync.jsonl").read_text().count("\n") >= lines + 12
+    assert {c: r.figures["applied"] for c, r in second.items()} == {c: r.figures["applied"] for c, r in first.items()}
+
+
+def test_a_clip_that_a_killed_run_left_aside_is_judged_too(talkers, tmp_path):
+    root = tmp_path / "killed"
+    shutil.copytree(talkers, root)
+    aside = root / ".stages/sync/aside/s1"
+    aside.mkdir(parents=True)
+    os.replace(root / "s1/0", aside / "0")
+    command = ["-m", "preprocess.sync", f"data_root='{root}'", "workers=0"]
+    subprocess.run([sys.executable, *command], cwd=ROOT, check=True, capture_output=True)
+    with Manifest(root) as manifest:
+        assert set(manifest.records("sync")) == set(find_clips(talkers))
+
+
+def test_a_folder_without_clips_is_said_to_be_one_and_left_as_it_is(tmp_path):
+    for folder in (tmp_path, tmp_path / "none"):
+        command = ["-m", "preprocess.sync", f"data_root='{folder}'"]
+        ran = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True)
+        assert ran.returncode == 2 and "holds no clip" in ran.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_expert_learned_from_a_part_judges_the_rest(talkers, tmp_path):

@@ -1,5 +1,6 @@
 """A clip folder is whole or absent, and its mel is computed once and is right."""
 
+import json
 import os
 import shutil
 
@@ -41,6 +42,52 @@ def test_a_clip_that_fails_half_way_leaves_nothing_and_keeps_the_old_one(tmp_pat
         raise RuntimeError("camera broke")
     assert Clip.open(tmp_path / "speaker/00000").frames.tolist() == [5]
     assert list((tmp_path / ".partial").iterdir()) == []
+
+
+LONG = "声" * 80  # 240 bytes, of the 255 that a name may have
+
+
+def test_a_clip_of_the_longest_names_is_written(tmp_path):
+    path = write_clip(tmp_path, f"{LONG}/{LONG}", frames=[0, 1])
+    assert Clip.open(path).frames.tolist() == [0, 1]
+    write_clip(tmp_path, f"{LONG}/{LONG}", frames=[5])  # in place of the first
+    assert Clip.open(path).frames.tolist() == [5]
+    assert list((tmp_path / ".partial").iterdir()) == []
+
+
+def test_a_name_that_the_file_system_has_no_room_for_is_refused_before_anything_is_written(tmp_path):
+    name = f"{LONG}000000000000000000/0"
+    assert read_info(tmp_path / name) is None
+    with pytest.raises(InputError, match="is too long a name; shorten the names of its video and folder"):
+        write_clip(tmp_path, name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_clips_of_two_groups_are_made_in_two_folders(tmp_path):
+    assert ClipWriter(tmp_path, "a/b__c").folder != ClipWriter(tmp_path, "a__b/c").folder
+
+
+def test_clip_json_has_a_line_for_each_key_and_wastes_nothing_on_numbers(tmp_path):
+    boxes = [[100.5, 200.5, 300.5, 400.5]] * 250
+    with ClipWriter(tmp_path, "speaker/0") as clip:
+        clip.write_info({"source": "a ü.mp4", "start": 5.6, "settings": {"a": [1]}, "filled": [], "boxes": boxes})
+    text = (tmp_path / "speaker/0/clip.json").read_text(encoding="utf-8")
+    assert text.splitlines()[:5] == ["{", ' "source": "a ü.mp4",', ' "start": 5.6,', ' "settings": {"a":[1]},',
+                                     ' "filled": [],']  # fmt: skip
+    assert len(text.splitlines()) == 7
+    assert len(text) < 250 * len("[100.5,200.5,300.5,400.5],") + 120
+    assert read_info(tmp_path / "speaker/0") == json.loads(text)
+    assert json.loads(text)["boxes"] == boxes
+
+
+@pytest.mark.parametrize("content", [b"", b'{"source": "a.m', b"[1]", b"null", b"\xff\xfe{"])
+def test_a_clip_json_that_is_no_json_object_is_named(tmp_path, content):
+    path = write_clip(tmp_path)
+    (path / "clip.json").write_bytes(content)
+    with pytest.raises(InputError, match=r"clip\.json: is damaged; preprocess its video again, or delete the file"):
+        read_info(path)
+    (path / "clip.json").unlink()
+    assert read_info(path) is None
 
 
 def test_the_kept_mel_is_used_until_the_sound_changes(tmp_path):
