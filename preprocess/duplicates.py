@@ -41,7 +41,8 @@ WAVES = 8  # lowest frequencies each way that are kept
 
 FEWEST_WORDS = 3  # shared at one shift
 SHIFT = 3  # mel columns by which a shift may differ from word to word
-MOST_BITS = 8  # of the picture's 63 that may differ: encoded anew 0-4, cut 2 pixels off 2-10; other people: median 16
+# Of the picture's 63 that may differ: encoded anew 0-4, cut otherwise 2-18, a real pair 8-12; others' median is 16.
+MOST_BITS = 14
 NEIGHBOURS = 128  # clips with the same word that each is compared with, so that a word all clips have costs little
 CLIP_BITS = 22  # for the number of a clip, when words are sorted: four million
 AGREEING = 0.5  # share of what two clips have in common that the words they share must span: more than a jingle
