@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -106,16 +106,6 @@ def save_checkpoint(path: PathType, checkpoint: Checkpoint) -> None:
     except (OSError, RuntimeError) as error:  # torch's archive writer raises RuntimeError when a write fails
         partial.unlink(missing_ok=True)
         raise InputError(f"{path}: could not be written ({error}); free some space or choose another folder") from error
-
-
-class Sized(Protocol):
-    """A network class that comes in widths and can tell one from its weights."""
-
-    def __call__(self, width: float = 1.0) -> nn.Module: ...
-
-    def width_of(self, state_dict: Mapping[str, Tensor]) -> float:
-        """Width of the network whose weights these are."""
-        ...
 
 
 N = TypeVar("N", bound=nn.Module)
