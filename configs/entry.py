@@ -30,7 +30,9 @@ FITS: dict[str, Callable[[Any], bool]] = {  # what a value can be called, and wh
 }
 BY_DEFAULT = {bool: "true or false", int: "a whole number", float: "a number", str: "a word", dict: "a group of keys"}
 MORE: dict[str, tuple[str, ...]] = {  # what the keys may be whose defaults do not tell
+    "clip": ("a number", "null"),
     "devices": ("a whole number", "auto", "a list of whole numbers"),
+    "ema": ("a number", "null"),
     "longest": ("a number", "null"),
     "max_steps": ("a whole number", "null"),
     "num_workers": ("a whole number", "auto"),

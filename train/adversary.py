@@ -1,11 +1,10 @@
-"""The visual-quality critic with its own optimizer: what makes the GAN trainer differ from the plain one."""
+"""The visual-quality critic: what makes the GAN trainer differ from the plain one."""
 
 from __future__ import annotations
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from train.losses import cross_entropy
 
@@ -13,8 +12,8 @@ from train.losses import cross_entropy
 class Adversary:
     """Learns to tell generated lower halves from photographs, and tells the generator how real its own look."""
 
-    def __init__(self, fabric: Fabric, critic: nn.Module, optimizer: Optimizer):
-        self.fabric, self.critic, self.optimizer = fabric, critic, optimizer
+    def __init__(self, fabric: Fabric, critic: nn.Module):
+        self.fabric, self.critic = fabric, critic
 
     def perceptual(self, fake: Tensor) -> Tensor:
         """Cross-entropy of the critic's verdict on generated frames (B, 3, T, H, W) against "real".
@@ -35,11 +34,9 @@ class Adversary:
             "critic_fake": cross_entropy(self.critic(fake), 0.0),
         }
 
-    def train(self, fake: Tensor, real: Tensor) -> dict[str, Tensor]:
-        """One step of the critic; `fake` detached from the generator."""
+    def backward(self, fake: Tensor, real: Tensor, share: float = 1.0) -> dict[str, Tensor]:
+        """Add the gradients of the critic's losses times `share`; `fake` detached from the generator."""
         self.critic.train()
         losses = self.losses(fake, real)
-        self.optimizer.zero_grad(set_to_none=True)
-        self.fabric.backward(torch.stack(list(losses.values())).sum())
-        self.optimizer.step()
+        self.fabric.backward(torch.stack(list(losses.values())).sum() * share)
         return losses

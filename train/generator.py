@@ -13,10 +13,11 @@ from torch import Tensor
 from models import SyncNet
 from train.adversary import Adversary
 from train.data import ClipWindows, GeneratorInputs, GeneratorSamples
-from train.loop import Loop, Trained, unwrapped
+from train.generator_step import GeneratorStep
+from train.loop import Loop
 from train.monitor import generator_grid
 from train.setup import build_loop, frozen, read_windows, trained
-from train.steps import GeneratorStep
+from train.trained import Trained, unwrapped
 from wav2lip.checkpoints import load_network
 
 
@@ -28,12 +29,11 @@ def build(cfg: DictConfig, fabric: Fabric, critic: Trained | None = None) -> Loo
     step = GeneratorStep(
         fabric,
         generator.network,
-        generator.optimizer,
         expert,
         sync_weight=cfg.syncnet_wt,
         sync_weight_on=cfg.syncnet_wt_on,
         sync_threshold=cfg.sync_threshold,
-        adversary=Adversary(fabric, critic.network, critic.optimizer) if critic else None,
+        adversary=Adversary(fabric, critic.network) if critic else None,
         adversary_weight=cfg.disc_wt if critic else 0.0,
         expert_training_mode=cfg.compat.expert_training_mode,
     )

@@ -14,10 +14,14 @@ from lightning_fabric import Fabric
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from train.checkpointing import restore_randomness, resume
 from train.data import Numbers, Samples, Windows, batches, loader, open_windows
-from train.loop import Loop, Schedule, Step, Trained, resume
+from train.ema import Ema
+from train.loop import Loop, Schedule, Step
 from train.monitor import Monitor
+from train.schedules import RateSchedule
 from train.sources import WindowsOf
+from train.trained import Trained, unwrapped
 from wav2lip.errors import InputError
 
 
@@ -55,12 +59,16 @@ def cpu_computes_bf16() -> bool:
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
-def trained(fabric: Fabric, network: nn.Module, cfg: DictConfig, prefix: str = "") -> Trained:
-    """A network on its device with the configured Adam."""
+def trained(fabric: Fabric, network: nn.Module, cfg: DictConfig, prefix: str = "", averaged: bool = True) -> Trained:
+    """A network on its device with the configured Adam.
+
+    averaged: keep an average of its weights, if the config asks for one.
+    """
     network = network.to(memory_format=torch.channels_last)  # what convolutions are fastest in, on CPUs too
     optimizer = torch.optim.Adam(network.parameters(), lr=cfg.learning_rate, betas=tuple(cfg.betas))
     wrapped, optimizer = fabric.setup(network, optimizer)
-    return Trained(wrapped, optimizer, prefix)
+    ema = Ema(unwrapped(wrapped), cfg.ema) if averaged and cfg.ema is not None else None
+    return Trained(wrapped, optimizer, prefix, ema, cfg.clip)
 
 
 def frozen(fabric: Fabric, network: nn.Module) -> nn.Module:
@@ -93,7 +101,7 @@ def filelist_folder(cfg: DictConfig) -> Path:
 
 def check(cfg: DictConfig, processes: int) -> None:
     """InputError for settings that cannot be trained with, before any work is done."""
-    for key in ("batch_size", "eval_interval", "checkpoint_interval", "log_interval"):
+    for key in ("batch_size", "accumulate", "eval_interval", "checkpoint_interval", "log_interval"):
         if cfg[key] < 1:
             raise InputError(f"{key}={cfg[key]}: give a whole number from 1 up")
     if cfg.eval_windows < processes:
@@ -102,6 +110,12 @@ def check(cfg: DictConfig, processes: int) -> None:
         raise InputError(f"lr_schedule={cfg.lr_schedule}: there is no such schedule; choose constant or cosine")
     if cfg.lr_schedule == "cosine" and cfg.max_steps is None:
         raise InputError("lr_schedule=cosine falls to 0 at max_steps, which is not given; add max_steps=...")
+    if cfg.ema is not None and not 0 < cfg.ema < 1:
+        raise InputError(f"ema={cfg.ema}: is not between 0 and 1; give for instance ema=0.999, or ema=null for none")
+    if cfg.clip is not None and cfg.clip <= 0:
+        raise InputError(f"clip={cfg.clip}: is no norm of gradients; give for instance clip=1.0, or clip=null for none")
+    if cfg.warmup < 0:
+        raise InputError(f"warmup={cfg.warmup}: give a whole number of steps from 0 up")
     folder = Path(cfg.checkpoint_dir)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -117,8 +131,8 @@ def build_loop(cfg: DictConfig, fabric: Fabric, step: Step, networks: list[Train
     workers = worker_count(cfg.num_workers)
     pin = fabric.device.type == "cuda"
 
-    def train_batches(first_step: int) -> Iterator[Any]:
-        numbers = Numbers(cfg.batch_size, first_step, fabric.global_rank, fabric.world_size)
+    def train_batches(first: int) -> Iterator[Any]:
+        numbers = Numbers(cfg.batch_size, first, fabric.global_rank, fabric.world_size)
         return batches(loader(train, numbers, cfg.batch_size, workers, pin))
 
     def val_batches(step_number: int) -> Iterator[Any]:
@@ -144,11 +158,12 @@ def build_loop(cfg: DictConfig, fabric: Fabric, step: Step, networks: list[Train
             log_interval=cfg.log_interval,
             validate_first=cfg.validate_first,
             save_first=cfg.compat.save_first,
-            cosine=cfg.lr_schedule == "cosine",
+            rate=RateSchedule(cfg.warmup, cfg.max_steps if cfg.lr_schedule == "cosine" else None),
         ),
         folder=Path(cfg.checkpoint_dir),
         monitor=Monitor(Path(cfg.checkpoint_dir), fabric.is_global_zero, OmegaConf.to_yaml(cfg, resolve=True)),
         batch_size=cfg.batch_size,
+        accumulate=cfg.accumulate,
     )
     if cfg.checkpoint_path:
         take_up(cfg, loop, cfg.checkpoint_path, networks[0])
@@ -158,7 +173,14 @@ def build_loop(cfg: DictConfig, fabric: Fabric, step: Step, networks: list[Train
 def take_up(cfg: DictConfig, loop: Loop, path: str, network: Trained) -> None:
     """Load a checkpoint into one of the loop's networks, the way the config says."""
     keep = cfg.compat.stored_rates and cfg.lr_schedule == "constant"  # a schedule starts from the configured rate
-    resume(loop, path, network, reset_optimizer=cfg.reset_optimizer, stored_rates=keep)
+    found = resume(path, network, reset_optimizer=cfg.reset_optimizer, stored_rates=keep)
+    if network is not loop.trained[0]:
+        return  # the critic's own counters do not matter, the generator's do
+    loop.progress.step = found.step
+    epoch_start = found.epoch * loop.schedule.epoch_samples  # all that a public file tells
+    loop.progress.samples = int(found.extras.get("samples", epoch_start))
+    loop.step.load_state(found.extras.get("step_state", {}))
+    restore_randomness(loop.fabric, found.extras)
     if not cfg.compat.sync_weight_kept:
         loop.step.load_state({"sync_on": False})
 

@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from configs.entry import run
 from train.data import ClipWindows, SyncNetSamples
 from train.setup import build_fabric, build_loop, read_windows, trained
-from train.steps import SyncNetStep
+from train.syncnet_step import SyncNetStep
 from wav2lip.errors import InputError
 
 
@@ -26,7 +26,7 @@ def train(cfg: DictConfig) -> int:
         windows_of=partial(ClipWindows.for_syncnet, min_shift=cfg.compat.min_shift),
     )
     expert = trained(fabric, instantiate(cfg.model), cfg)
-    step = SyncNetStep(fabric, expert.network, expert.optimizer)
+    step = SyncNetStep(fabric, expert.network)
     return build_loop(cfg, fabric, step, [expert], windows("train"), windows("val")).run()
 
 

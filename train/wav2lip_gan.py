@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 def train(cfg: DictConfig) -> int:
     """Build the run that configs/wav2lip_gan.yaml describes, and run it."""
     fabric = build_fabric(cfg)
-    critic = trained(fabric, instantiate(cfg.disc), cfg, prefix="disc_")
+    critic = trained(fabric, instantiate(cfg.disc), cfg, prefix="disc_", averaged=False)
     loop = generator.build(cfg, fabric, critic)
     if cfg.disc_checkpoint_path:
         take_up(cfg, loop, cfg.disc_checkpoint_path, critic)

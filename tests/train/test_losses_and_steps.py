@@ -11,8 +11,10 @@ from models import SyncNet, VisualQualityDiscriminator, Wav2Lip
 from tests.reference import golden, masked, tensor, weights
 from train.adversary import Adversary
 from train.data import GeneratorInputs, SyncNetInputs
+from train.generator_step import GeneratorStep
 from train.losses import agreement, cross_entropy, sync_loss
-from train.steps import GeneratorStep, SyncNetStep, sync_scores
+from train.syncnet_step import SyncNetStep, sync_scores
+from train.trained import Trained
 from wav2lip.crops import mouths
 
 NETWORKS = {"syncnet": SyncNet, "generator": Wav2Lip, "quality_disc": VisualQualityDiscriminator}
@@ -28,7 +30,15 @@ def load(network, dtype=torch.float32):
 def trainable(fabric, network, betas):
     """As train.setup makes it, with the deterministic weights."""
     model = load(network, torch.float64 if "64" in fabric._precision.precision else torch.float32)
-    return fabric.setup(model, torch.optim.Adam(model.parameters(), lr=1e-4, betas=betas))
+    return Trained(*fabric.setup(model, torch.optim.Adam(model.parameters(), lr=1e-4, betas=betas)))
+
+
+def train(fabric, step, batch, *trained):
+    """One optimizer step of each network, as the loop takes it; returns the losses."""
+    losses = step.backward(batch)
+    for each in trained:
+        each.update(fabric)
+    return losses
 
 
 @pytest.fixture
@@ -115,7 +125,7 @@ def test_sums_of_the_losses_are_weighted_as_in_the_release():
 
     cosine = float(torch.exp(-torch.tensor(expected["sync_eval"].item(), dtype=torch.float64)))
     batch = GeneratorInputs(out5, None, torch.zeros(2), tensor(100007, (2, 3, 5, 96, 96)))
-    step = partial(GeneratorStep, fabric_of("32-true"), torch.nn.Identity(), None, Said(),
+    step = partial(GeneratorStep, fabric_of("32-true"), torch.nn.Identity(), Said(),
                    sync_weight_on=0.0, sync_threshold=0.0)  # fmt: skip
     with torch.no_grad():
         assert step(sync_weight=0.0).losses(out5, batch)["loss"].item() == pytest.approx(
@@ -124,7 +134,7 @@ def test_sums_of_the_losses_are_weighted_as_in_the_release():
         assert step(sync_weight=0.01).losses(out5, batch)["loss"].item() == pytest.approx(
             expected["total_nogan_w001"].item(), abs=1e-4
         )
-        critic = Adversary(fabric_of("32-true"), load("quality_disc"), None)
+        critic = Adversary(fabric_of("32-true"), load("quality_disc"))
         gan = step(sync_weight=0.03, adversary=critic, adversary_weight=0.07)
         assert gan.losses(out5, batch)["loss"].item() == pytest.approx(expected["total_gan_w003_d007"].item(), abs=1e-4)
 
@@ -132,14 +142,16 @@ def test_sums_of_the_losses_are_weighted_as_in_the_release():
 @pytest.mark.usefixtures("float64")
 def test_three_float64_steps_of_the_expert_are_the_golden_ones():
     expected, fabric, batch = golden("train"), fabric_of("64-true"), sync_batch(torch.float64)
-    expert, optimizer = trainable(fabric, "syncnet", (0.9, 0.999))
-    norms = record_first_gradients(expert, optimizer)
-    step = SyncNetStep(fabric, expert, optimizer)
-    losses = [step.train(batch)["loss"].item()]
+    expert = trainable(fabric, "syncnet", (0.9, 0.999))
+    norms = record_first_gradients(expert.network, expert.optimizer)
+    step = SyncNetStep(fabric, expert.network)
+    losses = [train(fabric, step, batch, expert)["loss"].item()]
     for key in [k for k in expected if k.startswith("syncnet_") and k.endswith("_after1")]:
         name = key.removeprefix("syncnet_").removesuffix("_after1")
-        torch.testing.assert_close(expert.module.state_dict()[name], torch.from_numpy(expected[key]), rtol=1e-5, atol=0)
-    losses += [step.train(batch)["loss"].item() for _ in range(2)]
+        torch.testing.assert_close(
+            expert.network.module.state_dict()[name], torch.from_numpy(expected[key]), rtol=1e-5, atol=0
+        )
+    losses += [train(fabric, step, batch, expert)["loss"].item() for _ in range(2)]
     assert losses == exact(expected["syncnet_losses"].tolist())
     assert step.validate([batch])["loss"] == exact(expected["syncnet_eval_loss_after3"].item())
     same_gradients(norms, expected["syncnet_grad_norms"])
@@ -149,13 +161,13 @@ def test_three_float64_steps_of_the_expert_are_the_golden_ones():
 @pytest.mark.parametrize(("mode", "training"), [pytest.param("train", True, marks=pytest.mark.slow), ("eval", False)])
 def test_three_float64_steps_of_the_generator_are_the_golden_ones_in_either_mode_of_the_expert(mode, training):
     expected, fabric, batch = golden("train"), fabric_of("64-true"), generator_batch(torch.float64)
-    generator, optimizer = trainable(fabric, "generator", (0.9, 0.999))
-    norms = record_first_gradients(generator, optimizer)
+    generator = trainable(fabric, "generator", (0.9, 0.999))
+    norms = record_first_gradients(generator.network, generator.optimizer)
     step = GeneratorStep(
-        fabric, generator, optimizer, load("syncnet", torch.float64), sync_weight=0.01, sync_weight_on=0.01,
+        fabric, generator.network, load("syncnet", torch.float64), sync_weight=0.01, sync_weight_on=0.01,
         sync_threshold=0.75, expert_training_mode=training,
     )  # fmt: skip
-    losses = [step.train(batch) for _ in range(3)]
+    losses = [train(fabric, step, batch, generator) for _ in range(3)]
     ours = [[loss[name].item() for name in ("sync", "l1", "loss")] for loss in losses]
     for row, golden_row in zip(ours, expected[f"gen_{mode}_sync_l1_total"].tolist(), strict=True):
         assert row == exact(golden_row)
@@ -166,17 +178,20 @@ def test_three_float64_steps_of_the_generator_are_the_golden_ones_in_either_mode
 @pytest.mark.usefixtures("float64")
 def test_three_float64_steps_of_gan_training_are_the_golden_ones():
     expected, fabric, batch = golden("train"), fabric_of("64-true"), generator_batch(torch.float64)
-    generator, optimizer = trainable(fabric, "generator", (0.5, 0.999))
-    critic, critic_optimizer = trainable(fabric, "quality_disc", (0.5, 0.999))
-    generator_norms = record_first_gradients(generator, optimizer)
-    critic_norms = record_first_gradients(critic, critic_optimizer)
+    generator = trainable(fabric, "generator", (0.5, 0.999))
+    critic = trainable(fabric, "quality_disc", (0.5, 0.999))
+    generator_norms = record_first_gradients(generator.network, generator.optimizer)
+    critic_norms = record_first_gradients(critic.network, critic.optimizer)
     step = GeneratorStep(
-        fabric, generator, optimizer, load("syncnet", torch.float64), sync_weight=0.03, sync_weight_on=0.03,
-        sync_threshold=0.75, adversary=Adversary(fabric, critic, critic_optimizer), adversary_weight=0.07,
+        fabric, generator.network, load("syncnet", torch.float64), sync_weight=0.03, sync_weight_on=0.03,
+        sync_threshold=0.75, adversary=Adversary(fabric, critic.network), adversary_weight=0.07,
         expert_training_mode=True,
     )  # fmt: skip
     names = ("sync", "perceptual", "l1", "loss", "critic_real", "critic_fake")
-    ours = [[loss[name].item() for name in names] for loss in (step.train(batch) for _ in range(3))]
+    ours = [
+        [loss[name].item() for name in names]
+        for loss in (train(fabric, step, batch, generator, critic) for _ in range(3))
+    ]
     for row, golden_row in zip(ours, expected["gan_sync_perc_l1_total_real_fake"].tolist(), strict=True):
         assert row == exact(golden_row)
     same_gradients(generator_norms, expected["gan_gen_grad_norms"])

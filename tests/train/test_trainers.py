@@ -20,8 +20,8 @@ from models import SyncNet, Wav2Lip
 from tests.reference import tensor
 from tests.train.conftest import config
 from tests.train.test_losses_and_steps import generator_batch
+from train.generator_step import GeneratorStep
 from train.loop import Loop
-from train.steps import GeneratorStep
 from wav2lip.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from wav2lip.errors import InputError
 
@@ -163,10 +163,9 @@ def test_the_frozen_expert_is_bit_for_bit_the_same_after_training_except_in_the_
     torch.manual_seed(0)
     expert, generator, fabric = SyncNet(width=0.125), Wav2Lip(width=0.125), Fabric(accelerator="cpu", devices=1)
     before = {key: value.clone() for key, value in expert.state_dict().items()}
-    wrapped, optimizer = fabric.setup(generator, torch.optim.Adam(generator.parameters()))
-    step = GeneratorStep(fabric, wrapped, optimizer, expert, sync_weight=0.5, sync_weight_on=0.5, sync_threshold=0,
+    step = GeneratorStep(fabric, fabric.setup(generator), expert, sync_weight=0.5, sync_weight_on=0.5, sync_threshold=0,
                          expert_training_mode=training_mode)  # fmt: skip
-    step.train(generator_batch(torch.float32))
+    step.backward(generator_batch(torch.float32))
     step.validate([generator_batch(torch.float32)])
     assert same(before, expert.state_dict()) != training_mode
 
@@ -178,9 +177,9 @@ def test_while_its_weight_is_zero_the_expert_is_not_asked():
 
     fabric = Fabric(accelerator="cpu", devices=1)
     generator = Wav2Lip(width=0.0625)
-    step = GeneratorStep(fabric, generator, torch.optim.Adam(generator.parameters()), Silent(), sync_weight=0.0,
+    step = GeneratorStep(fabric, fabric.setup(generator), Silent(), sync_weight=0.0,
                          sync_weight_on=0.1, sync_threshold=0.75)  # fmt: skip
-    losses = step.train(generator_batch(torch.float32))
+    losses = step.backward(generator_batch(torch.float32))
     assert losses["loss"] == losses["l1"]
     step.after_validation({"sync": 0.76})
     assert step.sync_weight == 0
@@ -191,7 +190,7 @@ def test_while_its_weight_is_zero_the_expert_is_not_asked():
 def test_sync_loss_of_truth_and_input_are_those_of_the_frames_themselves():
     fabric, expert = Fabric(accelerator="cpu", devices=1), SyncNet(width=0.125).eval()
     batch = generator_batch(torch.float32)
-    step = GeneratorStep(fabric, Wav2Lip(width=0.0625), None, expert, sync_weight=0.0, sync_weight_on=0.1,
+    step = GeneratorStep(fabric, Wav2Lip(width=0.0625), expert, sync_weight=0.0, sync_weight_on=0.1,
                          sync_threshold=0.75)  # fmt: skip
     scores = step.validate([batch])
     with torch.no_grad():

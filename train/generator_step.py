@@ -1,6 +1,6 @@
-"""What each trainer does with a batch: one step of learning, and its scores on held-out batches.
+"""What the generator's trainers do with a batch: gradients of their losses, and scores on held-out batches.
 
-A step knows its networks, losses and optimizer; it knows nothing of files, schedules or logs.
+A step knows its networks and losses; it knows nothing of files, optimizers or logs.
 """
 
 from __future__ import annotations
@@ -13,70 +13,11 @@ import torch
 import torch.nn.functional as F
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from train.adversary import Adversary
-from train.data import GeneratorInputs, SyncNetInputs
-from train.losses import agreement, sync_loss
+from train.data import GeneratorInputs
+from train.losses import sync_loss
 from wav2lip.crops import mouths
-from wav2lip.metrics import roc_auc
-
-
-class SyncNetStep:
-    """Teach the expert to tell sound that belongs to a mouth from sound that does not."""
-
-    def __init__(self, fabric: Fabric, expert: nn.Module, optimizer: Optimizer):
-        self.fabric, self.expert, self.optimizer = fabric, expert, optimizer
-
-    def train(self, batch: SyncNetInputs) -> dict[str, Tensor]:
-        """One optimizer step; returns the loss."""
-        self.expert.train()
-        audio, face = self.expert(batch.mel, batch.faces)
-        loss = sync_loss(audio, face, batch.label)
-        self.optimizer.zero_grad(set_to_none=True)
-        self.fabric.backward(loss)
-        self.optimizer.step()
-        return {"loss": loss.detach()}
-
-    @torch.no_grad()
-    def validate(self, batches: Iterable[SyncNetInputs]) -> dict[str, float]:
-        """Loss, share judged right of right and of wrong pairs and their mean, ROC-AUC, mean cosine of each."""
-        self.expert.eval()
-        scores, labels = [], []
-        for batch in batches:
-            scores.append(agreement(*self.expert(batch.mel, batch.faces)))
-            labels.append(batch.label)
-        score = self._of_all_processes(scores).double()
-        right = self._of_all_processes(labels) > 0.5
-        return {"loss": F.binary_cross_entropy(score, right.double()).item(), **sync_scores(score, right)}
-
-    def _of_all_processes(self, parts: list[Tensor]) -> Tensor:
-        gathered: Any = self.fabric.all_gather(torch.cat(parts))
-        return gathered.flatten().cpu()
-
-    def state(self) -> dict[str, Any]:
-        """What a resume needs besides weights and optimizer."""
-        return {}
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Take back what `state` gave."""
-
-    def after_validation(self, scores: dict[str, float]) -> None:
-        """Nothing in this trainer depends on its scores."""
-
-
-def sync_scores(score: Tensor, right: Tensor) -> dict[str, float]:
-    """How well agreement in [0, 1] tells right pairs from wrong ones, cut at 0.5; all NaN if one kind is missing."""
-    hits, rejects = score[right] > 0.5, score[~right] <= 0.5
-    on_right, on_wrong = hits.double().mean().item(), rejects.double().mean().item()
-    return {
-        "accuracy": (on_right + on_wrong) / 2,  # balanced: chance is 0.5 whatever the mixture
-        "accuracy_right": on_right,
-        "accuracy_wrong": on_wrong,
-        "auc": roc_auc(score.numpy(), right.numpy()),
-        "cosine_right": score[right].mean().item(),
-        "cosine_wrong": score[~right].mean().item(),
-    }
 
 
 class GeneratorStep:
@@ -90,7 +31,6 @@ class GeneratorStep:
         self,
         fabric: Fabric,
         generator: nn.Module,
-        optimizer: Optimizer,
         expert: nn.Module,
         *,
         sync_weight: float,
@@ -105,7 +45,7 @@ class GeneratorStep:
         adversary: the critic of GAN training, adversary_weight its w_d.
         expert_training_mode: let the expert normalise by batch statistics and overwrite its own, as the release does.
         """
-        self.fabric, self.generator, self.optimizer = fabric, generator, optimizer
+        self.fabric, self.generator = fabric, generator
         self.expert = expert.requires_grad_(False).train(expert_training_mode)
         self.sync_weight_off, self.sync_weight_on, self.sync_threshold = sync_weight, sync_weight_on, sync_threshold
         self.sync_on = False
@@ -116,16 +56,20 @@ class GeneratorStep:
         """w_s as it is now."""
         return max(self.sync_weight_off, self.sync_weight_on) if self.sync_on else self.sync_weight_off
 
-    def train(self, batch: GeneratorInputs) -> dict[str, Tensor]:
-        """One step of the generator, then one of the critic on the same frames; returns all losses."""
+    def begin(self, step: int) -> None:
+        """Nothing here depends on the step."""
+
+    def backward(self, batch: GeneratorInputs, share: float = 1.0) -> dict[str, Tensor]:
+        """Add the gradients of a batch's loss times `share`, of the generator and of the critic on the same frames.
+
+        Returns: all terms of both losses.
+        """
         self.generator.train()
         fake = self.generator(batch.frame_mels, batch.faces)
         losses = self.losses(fake, batch, with_sync=self.sync_weight > 0)
-        self.optimizer.zero_grad(set_to_none=True)
-        self.fabric.backward(losses["loss"])
-        self.optimizer.step()
+        self.fabric.backward(losses["loss"] * share)
         if self.adversary:
-            losses |= self.adversary.train(fake.detach(), batch.target)
+            losses |= self.adversary.backward(fake.detach(), batch.target, share)
         return {name: loss.detach() for name, loss in losses.items()}
 
     def losses(self, fake: Tensor, batch: GeneratorInputs, with_sync: bool = True) -> dict[str, Tensor]:

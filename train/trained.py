@@ -1,0 +1,61 @@
+"""A network in training: with its optimizer, its running average and the name of its checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from train.ema import Ema
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What one optimizer step needs."""
+
+    network: nn.Module
+    optimizer: Optimizer
+    prefix: str = ""  # of the checkpoints' file names: "disc_" for the critic
+    ema: Ema | None = None
+    clip: float | None = None  # largest norm of all gradients together; None: they are taken as they are
+
+    def update(self, fabric: Fabric) -> Tensor | None:
+        """One optimizer step with the gradients gathered so far, which are gone after it.
+
+        Returns: the norm of the gradients before they were clipped, on the device; None without clipping.
+        """
+        norm = None
+        if self.clip is not None:
+            norm = fabric.clip_gradients(self.network, self.optimizer, max_norm=self.clip, error_if_nonfinite=False)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.ema is not None:
+            self.ema.update()
+        return norm if isinstance(norm, Tensor) else None
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The network has its averaged weights inside the block, if an average is kept."""
+        if self.ema is None:
+            yield
+        else:
+            with self.ema.applied():
+                yield
+
+    def rates(self) -> list[float]:
+        """The learning rate of each parameter group."""
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def set_rates(self, rates: list[float], factor: float) -> None:
+        """Set each group's learning rate to its base rate times a factor."""
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate * factor
+
+
+def unwrapped(network: nn.Module) -> nn.Module:
+    """The network itself, without what Fabric puts around it."""
+    return getattr(network, "module", network)
