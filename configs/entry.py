@@ -33,6 +33,7 @@ MORE: dict[str, tuple[str, ...]] = {  # what the keys may be whose defaults do n
     "clip": ("a number", "null"),
     "devices": ("a whole number", "auto", "a list of whole numbers"),
     "ema": ("a number", "null"),
+    "freeze": ("a list of words",),
     "longest": ("a number", "null"),
     "max_steps": ("a whole number", "null"),
     "num_workers": ("a whole number", "auto"),

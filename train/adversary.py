@@ -36,7 +36,6 @@ class Adversary:
 
     def backward(self, fake: Tensor, real: Tensor, share: float = 1.0) -> dict[str, Tensor]:
         """Add the gradients of the critic's losses times `share`; `fake` detached from the generator."""
-        self.critic.train()
         losses = self.losses(fake, real)
         self.fabric.backward(torch.stack(list(losses.values())).sum() * share)
         return losses

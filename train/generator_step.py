@@ -64,7 +64,6 @@ class GeneratorStep:
 
         Returns: all terms of both losses.
         """
-        self.generator.train()
         fake = self.generator(batch.frame_mels, batch.faces)
         losses = self.losses(fake, batch, with_sync=self.sync_weight > 0)
         self.fabric.backward(losses["loss"] * share)

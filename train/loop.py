@@ -134,6 +134,8 @@ class Loop:
     def learn(self, batches: Iterator[Any], means: Means) -> None:
         """One optimizer step of every network, with the gradients of the next batches."""
         self.step.begin(self.progress.step)
+        for trained in self.trained:
+            trained.train()
         for number, batch in enumerate(islice(batches, self.accumulate), start=1):
             with ExitStack() as joined:  # processes share their gradients once, with those of the last batch
                 for trained in self.trained:

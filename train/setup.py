@@ -21,7 +21,7 @@ from train.loop import Loop, Schedule, Step
 from train.monitor import Monitor
 from train.schedules import RateSchedule
 from train.sources import WindowsOf
-from train.trained import Trained, unwrapped
+from train.trained import Trained, freeze, unwrapped
 from wav2lip.errors import InputError
 
 
@@ -65,10 +65,11 @@ def trained(fabric: Fabric, network: nn.Module, cfg: DictConfig, prefix: str = "
     averaged: keep an average of its weights, if the config asks for one.
     """
     network = network.to(memory_format=torch.channels_last)  # what convolutions are fastest in, on CPUs too
+    frozen_parts = freeze(network, () if prefix else cfg.freeze)  # of the critic all is trained
     optimizer = torch.optim.Adam(network.parameters(), lr=cfg.learning_rate, betas=tuple(cfg.betas))
     wrapped, optimizer = fabric.setup(network, optimizer)
     ema = Ema(unwrapped(wrapped), cfg.ema) if averaged and cfg.ema is not None else None
-    return Trained(wrapped, optimizer, prefix, ema, cfg.clip)
+    return Trained(wrapped, optimizer, prefix, ema, cfg.clip, frozen_parts)
 
 
 def frozen(fabric: Fabric, network: nn.Module) -> nn.Module:

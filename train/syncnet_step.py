@@ -29,7 +29,6 @@ class SyncNetStep:
 
     def backward(self, batch: SyncNetInputs, share: float = 1.0) -> dict[str, Tensor]:
         """Add the gradients of a batch's loss times `share`; returns the loss."""
-        self.expert.train()
         audio, face = self.expert(batch.mel, batch.faces)
         loss = sync_loss(audio, face, batch.label)
         self.fabric.backward(loss * share)

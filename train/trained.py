@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from train.ema import Ema
+from wav2lip.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,13 @@ class Trained:
     prefix: str = ""  # of the checkpoints' file names: "disc_" for the critic
     ema: Ema | None = None
     clip: float | None = None  # largest norm of all gradients together; None: they are taken as they are
+    frozen: list[nn.Module] = field(default_factory=list)  # parts that keep their weights and statistics
+
+    def train(self) -> None:
+        """Training mode, but for what is frozen: in it, batch-norm would go on changing its statistics."""
+        self.network.train()
+        for part in self.frozen:
+            part.eval()
 
     def update(self, fabric: Fabric) -> Tensor | None:
         """One optimizer step with the gradients gathered so far, which are gone after it.
@@ -59,3 +67,18 @@ class Trained:
 def unwrapped(network: nn.Module) -> nn.Module:
     """The network itself, without what Fabric puts around it."""
     return getattr(network, "module", network)
+
+
+def freeze(network: nn.Module, names: Sequence[str]) -> list[nn.Module]:
+    """Take parts of a network, named as in its state_dict, out of training; returns them.
+
+    Their parameters stay known to the optimizer, which passes over what has no gradient, so that checkpoints have the
+    same shape whatever is frozen.
+    Raises: InputError for a name that is no part.
+    """
+    parts = dict(network.named_modules())
+    for name in names:
+        if not name or name not in parts:
+            there = ", ".join(child for child, _ in network.named_children())
+            raise InputError(f"freeze=[{','.join(names)}]: {name or 'an empty name'} is no part; there are {there}")
+    return [parts[name].requires_grad_(False) for name in names]

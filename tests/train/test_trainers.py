@@ -129,6 +129,16 @@ def test_fine_tuning_takes_the_weights_alone(noise_data, expert, tmp_path):
     assert same({key: given[key] for key in weights}, {key: ours.state_dict[key] for key in weights})
 
 
+def test_what_is_frozen_keeps_its_weights_and_statistics_and_the_rest_learns(noise_data, expert, tmp_path):
+    first = run("syncnet", noise_data, tmp_path / "first", expert, "max_steps=1") / "checkpoint_step000000001.pth"
+    path = f"checkpoint_path={first}"
+    tuned = run("syncnet", noise_data, tmp_path / "tuned", expert, path, "max_steps=3", "freeze=[audio_encoder]")
+    before, after = (load_checkpoint(f).state_dict for f in (first, tuned / "checkpoint_step000000003.pth"))
+    changed = {key.split(".")[0] for key in before if not torch.equal(before[key], after[key])}
+    assert changed == {"face_encoder"}
+    assert all(not torch.equal(before[k], after[k]) for k in before if k.startswith("face") and "running_mean" in k)
+
+
 @pytest.mark.parametrize(("compat", "rate"), [("none", 5e-5), ("public", 1e-4)])
 def test_a_resume_takes_the_rate_of_the_config_or_in_the_release_that_of_the_file(
     compat, rate, noise_data, expert, tmp_path
@@ -228,6 +238,7 @@ def test_an_interrupt_saves_before_leaving(number, workers, noise_data, tmp_path
     (["syncnet_checkpoint_path=/nowhere/x.pth"], "/nowhere/x.pth: no such checkpoint"),
     (["checkpoint_path={expert}"], "does not fit Wav2Lip; it holds a SyncNet expert"),
     (["lr_schedule=cosine", "max_steps=null"], "lr_schedule=cosine falls to 0 at max_steps"),
+    (["freeze=[ear]"], "freeze=[ear]: ear is no part; there are face_encoder_blocks, audio_encoder"),
     (["device=tpuu"], "device=tpuu"),
     (["checkpoint_dir={expert}"], "expert.pth: cannot be written (File exists); choose another checkpoint_dir"),
     (["eval_interval=0"], "eval_interval=0: give a whole number from 1 up"),
