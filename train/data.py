@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from train.draws import ClipWindows, Words, first_columns
 from train.sources import Source, WindowsOf, open_source
-from wav2lip.crops import generator_input, mouths, to_network
+from wav2lip.crops import FACE_SIZE, generator_input, mouths, to_network
 from wav2lip.errors import InputError
 from wav2lip.windows import WINDOW_FRAMES
 
@@ -33,7 +33,7 @@ class SyncNetInputs(NamedTuple):
     """What the expert's step takes: network values on the training device."""
 
     mel: Tensor  # (B, 1, 80, 16)
-    faces: Tensor  # (B, 15, 48, 96) BGR in [0, 1]
+    faces: Tensor  # (B, 15, size / 2, size) BGR in [0, 1]
     label: Tensor  # (B, 1): 1 where they belong together, else 0
 
 
@@ -41,7 +41,7 @@ class SyncNetBatch(NamedTuple):
     """What the expert's loader gives: pictures as bytes, a twelfth of the traffic of network values."""
 
     mel: Tensor  # (B, 1, 80, 16) float32
-    frames: Tensor  # (B, 5, 96, 96, 3) uint8 RGB
+    frames: Tensor  # (B, 5, size, size, 3) uint8 RGB
     label: Tensor  # (B, 1) float32
 
     def inputs(self) -> SyncNetInputs:
@@ -52,17 +52,17 @@ class SyncNetBatch(NamedTuple):
 class GeneratorInputs(NamedTuple):
     """What the generator's step takes: network values on the training device."""
 
-    faces: Tensor  # (B, 6, 5, 96, 96) BGR in [0, 1]: target with its lower half hidden, then reference
+    faces: Tensor  # (B, 6, 5, size, size) BGR in [0, 1]: target with its lower half hidden, then reference
     frame_mels: Tensor  # (B, 5, 1, 80, 16): the sound around each frame
     window_mel: Tensor  # (B, 1, 80, 16): the sound under the five frames, for the expert
-    target: Tensor  # (B, 3, 5, 96, 96)
+    target: Tensor  # (B, 3, 5, size, size)
 
 
 class GeneratorBatch(NamedTuple):
     """What the generator's loader gives."""
 
-    target: Tensor  # (B, 5, 96, 96, 3) uint8 RGB
-    reference: Tensor  # (B, 5, 96, 96, 3) uint8 RGB, other frames of the same clip
+    target: Tensor  # (B, 5, size, size, 3) uint8 RGB
+    reference: Tensor  # (B, 5, size, size, 3) uint8 RGB, other frames of the same clip
     frame_mels: Tensor  # (B, 5, 1, 80, 16) float32
     window_mel: Tensor  # (B, 1, 80, 16) float32
 
@@ -172,10 +172,10 @@ class Windows(Dataset):
 
 def open_windows(
     data_root: Path, filelist: Path, windows_of: WindowsOf, samples: Samples, *, seed: int = 0,
-    clips_equal: bool = False, form: str = "auto",
+    clips_equal: bool = False, form: str = "auto", size: int = FACE_SIZE,
 ) -> Windows:  # fmt: skip
     """The samples over the clips of a file list; see train.sources.open_source."""
-    source, windows = open_source(data_root, filelist, windows_of, form)
+    source, windows = open_source(data_root, filelist, windows_of, form, size)
     return Windows(source, windows, samples, seed, clips_equal)
 
 

@@ -53,8 +53,9 @@ class Source(Protocol):
 class Folders:
     """Clips read from their folders: pictures are decoded and resized each time."""
 
-    def __init__(self, clips: Sequence[Clip]):
-        self.clips = clips
+    def __init__(self, clips: Sequence[Clip], size: int = FACE_SIZE):
+        """size: pixels that pictures are resized to, in width and height."""
+        self.clips, self.size = clips, size
         self.names = [str(clip.path) for clip in clips]
         runs = [runs_of(clip.frames) for clip in clips]
         owner = np.repeat(np.arange(len(clips)), [len(run) for run in runs])
@@ -64,14 +65,14 @@ class Folders:
 
     def select(self, kept: Tensor) -> Folders:
         """Some of the clips, kept (C,) bool, numbered through anew."""
-        return Folders([clip for clip, stays in zip(self.clips, kept.tolist(), strict=True) if stays])
+        return Folders([clip for clip, stays in zip(self.clips, kept.tolist(), strict=True) if stays], self.size)
 
     def pictures(self, clip: Tensor, first: Tensor) -> Tensor:
         """See Source. Raises: InputError if a picture is damaged."""
-        crops = np.empty((len(clip), WINDOW_FRAMES, FACE_SIZE, FACE_SIZE, 3), np.uint8)
+        crops = np.empty((len(clip), WINDOW_FRAMES, self.size, self.size, 3), np.uint8)
         for window, c, frame in zip(crops, clip.tolist(), first.tolist(), strict=True):
             for j in range(WINDOW_FRAMES):
-                window[j] = self.clips[c].read(frame + j, FACE_SIZE)
+                window[j] = self.clips[c].read(frame + j, self.size)
         return torch.from_numpy(crops)
 
     def mels(self, clip: Tensor, columns: Tensor) -> Tensor:
@@ -128,17 +129,20 @@ class Packed:
 WindowsOf = Callable[[Runs], ClipWindows]
 
 
-def open_source(data_root: Path, filelist: Path, windows_of: WindowsOf, form: str) -> tuple[Source, ClipWindows]:
+def open_source(
+    data_root: Path, filelist: Path, windows_of: WindowsOf, form: str, size: int = FACE_SIZE
+) -> tuple[Source, ClipWindows]:
     """The clips of a file list that have a usable window; what is left out is logged with its reason.
 
     windows_of: ClipWindows.for_syncnet or for_generator.
     form: clips, packed, or auto: packed where there is a pack with these clips as they are now, else clips.
+    size: pixels: width and height of the pictures.
     Raises: InputError if none is left, with the reason of the first, or the pack cannot be used.
     """
     if form not in FORMS:
         raise InputError(f"data={form}: is none of {', '.join(FORMS)}; choose one of these")
     ids = read_filelist(filelist, data_root)
-    found, reasons = _open(data_root, ids, form)
+    found, reasons = _open(data_root, ids, form, size)
     runs = found.runs
     windows = windows_of(runs)
     frames = runs.total(runs.count)
@@ -163,27 +167,27 @@ def _why_not(clip: str, frames: int) -> str:
     )
 
 
-def _open(data_root: Path, ids: Sequence[str], form: str) -> tuple[Source, list[str]]:
+def _open(data_root: Path, ids: Sequence[str], form: str, size: int) -> tuple[Source, list[str]]:
     """The clips in the form asked for, and why others cannot be opened."""
     if form == "clips":
-        return open_folders(data_root, ids)
+        return open_folders(data_root, ids, size)
     try:
-        found, reasons = open_pack(data_root, ids)
+        found, reasons = open_pack(data_root, ids, size)
     except InputError as error:
         if form == "packed":
             raise
         log.info("reads the clip folders, which is slower than a pack: %s", error)
-        return open_folders(data_root, ids)
+        return open_folders(data_root, ids, size)
     log.info("reads %d clips from %s", len(found.names), found.pack.folder)
     return found, reasons
 
 
-def open_pack(data_root: Path, ids: Sequence[str]) -> tuple[Packed, list[str]]:
-    """These clips from the pack of a data set, and why some of them could not be packed.
+def open_pack(data_root: Path, ids: Sequence[str], size: int = FACE_SIZE) -> tuple[Packed, list[str]]:
+    """These clips from the pack of a data set at a size in pixels, and why some of them could not be packed.
 
     Raises: InputError if there is no whole pack, or it lacks a clip, or a clip has changed since.
     """
-    pack = Pack.open(pack_folder(data_root, FACE_SIZE))
+    pack = Pack.open(pack_folder(data_root, size))
     pack.check_current(data_root, ids)
     problems = {clip: pack.problem(clip) for clip in ids}
     return Packed.of(pack, data_root, [clip for clip in ids if not problems[clip]]), list(
@@ -191,7 +195,7 @@ def open_pack(data_root: Path, ids: Sequence[str]) -> tuple[Packed, list[str]]:
     )
 
 
-def open_folders(data_root: Path, ids: Sequence[str]) -> tuple[Folders, list[str]]:
+def open_folders(data_root: Path, ids: Sequence[str], size: int = FACE_SIZE) -> tuple[Folders, list[str]]:
     """These clips from their folders, and why some cannot be opened."""
     clips: list[Clip] = []
     reasons: list[str] = []
@@ -203,4 +207,4 @@ def open_folders(data_root: Path, ids: Sequence[str]) -> tuple[Folders, list[str
             reasons.append(str(error))
         else:
             clips.append(clip)
-    return Folders(clips), reasons
+    return Folders(clips, size), reasons

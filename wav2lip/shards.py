@@ -228,7 +228,7 @@ class Head:
                 raise InputError(f"{path}: is of version {content['version']}, not {VERSION}; {AGAIN}, overwrite=true")
             return cls(**content)
         except FileNotFoundError as error:
-            raise InputError(f"{folder}: holds no finished pack; {AGAIN}") from error
+            raise InputError(f"{folder}: holds no finished pack; {AGAIN}, with sizes=[{folder.name}]") from error
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise InputError(f"{path}: is not whole; remove it and {AGAIN}") from error
 

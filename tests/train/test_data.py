@@ -324,6 +324,19 @@ def test_batches_of_a_pack_are_bit_for_bit_those_of_the_clip_folders(kind, clips
             assert a.dtype == b.dtype and torch.equal(a, b)
 
 
+def test_windows_come_at_the_size_asked_for_from_folders_and_from_the_pack_of_that_size(noise_root):
+    pack(noise_root, IDS, sizes=[192])
+    plain, packed = (opened(noise_root, "generator", form, size=192) for form in ("clips", "packed"))
+    ours, theirs = plain.__getitems__(range(8)), packed.__getitems__(range(8))
+    assert ours.target.shape == (8, 5, 192, 192, 3)
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+    shown = plain.picks([0])
+    picture = cv2.imread(f"{plain.clips[int(shown.clip)]}/{int(shown.anchor)}.jpg")[..., ::-1]
+    np.testing.assert_array_equal(ours.target[0, 0], cv2.resize(picture, (192, 192)))
+    with pytest.raises(InputError, match=r"packed/288: holds no finished pack; run .*, with sizes=\[288\]"):
+        opened(noise_root, "generator", "packed", size=288)
+
+
 def test_batches_of_a_jpeg_pack_differ_by_what_jpeg_loses_alone(noise_root):
     pack(noise_root, IDS, encoding="jpeg", shard_bytes=1 << 20)
     plain, packed = (opened(noise_root, "generator", form).__getitems__(range(40)) for form in ("clips", "packed"))
