@@ -5,17 +5,16 @@ A step knows its networks and losses; it knows nothing of files, optimizers or l
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from train.adversary import Adversary
 from train.data import GeneratorInputs
+from train.generator_scores import score_generator
 from train.losses import sync_loss
 from wav2lip.crops import mouths
 
@@ -88,29 +87,9 @@ class GeneratorStep:
             total = total + self.adversary_weight * losses["perceptual"]
         return {"loss": total, **losses}
 
-    @torch.no_grad()
     def validate(self, batches: Iterable[GeneratorInputs]) -> dict[str, float]:
-        """Means of all losses over the batches.
-
-        Beside them the sync loss of the true frames, which is the mark to reach, and of the reference frames as they
-        are, which is what a viewer would see of the sound without the generator.
-        """
-        self.generator.eval()
-        sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.fabric.device))
-        count = 0
-        for batch in batches:
-            fake = self.generator(batch.frame_mels, batch.faces)
-            losses = self.losses(fake, batch)
-            with self.fabric.autocast():
-                losses["sync_of_truth"] = sync_loss(*self.expert(batch.window_mel, mouths(batch.target)))
-                losses["sync_of_input"] = sync_loss(*self.expert(batch.window_mel, mouths(batch.faces[:, 3:])))
-            if self.adversary:
-                losses |= self.adversary.losses(fake, batch.target)
-            for name, loss in losses.items():
-                sums[name] += loss.float()
-            count += 1
-        means: Any = self.fabric.all_reduce({name: total / count for name, total in sums.items()})
-        return {name: mean.item() for name, mean in means.items()}
+        """Scores on held-out batches; see train.generator_scores."""
+        return score_generator(self.fabric, self.generator, self.expert, batches, self.losses, self.adversary)
 
     def after_validation(self, scores: dict[str, float]) -> None:
         """Switch the sync loss on once the lips have begun to follow."""

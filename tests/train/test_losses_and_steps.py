@@ -13,7 +13,8 @@ from train.adversary import Adversary
 from train.data import GeneratorInputs, SyncNetInputs
 from train.generator_step import GeneratorStep
 from train.losses import agreement, cross_entropy, sync_loss
-from train.syncnet_step import SyncNetStep, sync_scores
+from train.syncnet_scores import sync_scores
+from train.syncnet_step import SyncNetStep
 from train.trained import Trained
 from wav2lip.crops import mouths
 
