@@ -16,10 +16,11 @@ from typing import Any, Protocol
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
-from tqdm import tqdm
 
 from train.checkpointing import Checkpoints, Progress
+from train.console import Console
 from train.monitor import Monitor
+from train.pace import Pace
 from train.schedules import RateSchedule
 from train.trained import Trained
 
@@ -106,22 +107,24 @@ class Loop:
             log.info("nothing to do: step %d is at or past the end; raise max_steps or nepochs", self.progress.step)
             return 0
         base_rates = [trained.rates() for trained in self.trained]
-        with Interrupt() as interrupt, self.monitor, self._bar() as bar:
-            batches = self._inputs(self.train_batches(self.progress.step * self.accumulate))
+        pace = Pace()
+        with Interrupt() as interrupt, self.monitor.after(self.progress.step), self._console() as console:
+            batches = self._inputs(pace.waited(self.train_batches(self.progress.step * self.accumulate)))
             while not (self.schedule.over(self.progress) or self._stopped(interrupt)):
                 for trained, rates in zip(self.trained, base_rates, strict=True):
                     trained.set_rates(rates, self.schedule.rate.factor(self.progress.step))
+                before = self.progress.samples
                 self.learn(batches, means)
-                bar.update()
+                pace.stepped(self.progress.samples - before)
+                console.advance()
                 step = self.progress.step
                 if step % self.schedule.log_interval == 0:
-                    scores = means.take()
-                    self.monitor.scalars("train", scores, step)
-                    bar.set_postfix({name: f"{value:.4f}" for name, value in scores.items()})
-                if step % self.schedule.eval_interval == 0 or (self.schedule.validate_first and step == 1):
-                    self.validate()
-                if step % self.schedule.checkpoint_interval == 0 or (self.schedule.save_first and step == 1):
-                    self.save()
+                    self._report(means, pace, console)
+                with pace.paused():
+                    if step % self.schedule.eval_interval == 0 or (self.schedule.validate_first and step == 1):
+                        console.validated(self.validate())
+                    if step % self.schedule.checkpoint_interval == 0 or (self.schedule.save_first and step == 1):
+                        self.save()
             if self._saved_step != self.progress.step:
                 self.save()
         if interrupt.signal:
@@ -171,11 +174,15 @@ class Loop:
                 self.monitor.picture("val", self.pictures(first), self.progress.step)
         self.step.after_validation(scores)
         self.monitor.scalars("val", scores, self.progress.step)
-        if self.fabric.is_global_zero:
-            tqdm.write(
-                f"step {self.progress.step}: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
-            )
         return scores
+
+    def _report(self, means: Means, pace: Pace, console: Console) -> None:
+        """Log what the steps since the last report came to; reading the means waits for the device."""
+        terms, rates = means.take(), pace.take()
+        speed = {"samples_per_second": rates.samples_per_second, "data_wait": rates.data_wait}
+        learning = {f"{trained.prefix}learning_rate": trained.rates()[0] for trained in self.trained}
+        self.monitor.scalars("train", terms | speed | learning, self.progress.step)
+        console.report(terms, rates)
 
     def save(self) -> None:
         """Write the numbered checkpoint of every network."""
@@ -196,15 +203,8 @@ class Loop:
         for batch in batches:
             yield type(batch)(*(part.to(self.fabric.device, non_blocking=True) for part in batch)).inputs()
 
-    def _bar(self) -> tqdm:
-        return tqdm(
-            total=self.schedule.max_steps,
-            initial=self.progress.step,
-            unit="step",
-            smoothing=0.1,
-            mininterval=1,
-            disable=not self.fabric.is_global_zero,
-        )
+    def _console(self) -> Console:
+        return Console(self.schedule.max_steps, self.progress.step, self.fabric.is_global_zero)
 
 
 class Interrupt:

@@ -20,10 +20,16 @@ class Monitor:
         """config: YAML text of the run's settings, kept beside the curves."""
         self._folder, self._enabled, self._config = folder / "tensorboard", enabled, config
         self._writer: SummaryWriter | None = None
+        self._step = 0
+
+    def after(self, step: int) -> Monitor:
+        """Itself, to go on after a step: what an earlier run wrote of later ones is no longer shown."""
+        self._step = step
+        return self
 
     def __enter__(self) -> Monitor:
         if self._enabled:
-            self._writer = SummaryWriter(str(self._folder))
+            self._writer = SummaryWriter(str(self._folder), purge_step=self._step + 1)
             self._writer.add_text("config", f"```yaml\n{self._config}\n```")
         return self
 
