@@ -10,7 +10,7 @@ import logging
 import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import cv2
 import torch
@@ -126,6 +126,17 @@ class GeneratorSamples:
 Samples = SyncNetSamples | GeneratorSamples
 
 
+class SampleSet(Protocol):
+    """Numbered samples: Windows, or train.mixture.Mixture of two of them."""
+
+    @property
+    def clips(self) -> Sequence[str]:
+        """Paths of the clips; a pass over the data is one sample for each."""
+
+    def __getitems__(self, numbers: Sequence[int]) -> Any:
+        """The batch of the samples with these numbers."""
+
+
 class Windows(Dataset):
     """Numbered samples over clips, made a batch at a time."""
 
@@ -192,10 +203,10 @@ class Numbers(Sampler[int]):
             start += self.ranks * self.batch_size
 
 
-def loader(windows: Windows, numbers: Sampler[int] | range, batch_size: int, workers: int, pin: bool) -> DataLoader:
+def loader(samples: SampleSet, numbers: Sampler[int] | range, batch_size: int, workers: int, pin: bool) -> DataLoader:
     """Batches of the samples with these numbers, made ahead by worker processes that live as long as the loader."""
     return DataLoader(
-        windows,
+        samples,  # type: ignore[arg-type]
         batch_size=batch_size,
         sampler=numbers,  # type: ignore[arg-type]
         collate_fn=_hand_over,

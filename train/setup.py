@@ -15,9 +15,10 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from train.checkpointing import restore_randomness, resume
-from train.data import Numbers, Samples, Windows, batches, loader, open_windows
+from train.data import Numbers, Samples, SampleSet, Windows, batches, loader, open_windows
 from train.ema import Ema
 from train.loop import Loop, Schedule, Step
+from train.mixture import Mixture
 from train.monitor import Monitor
 from train.schedules import RateSchedule
 from train.sources import WindowsOf
@@ -77,19 +78,28 @@ def frozen(fabric: Fabric, network: nn.Module) -> nn.Module:
     return network.requires_grad_(False).to(fabric.device).to(memory_format=torch.channels_last)
 
 
-def read_windows(cfg: DictConfig, split: str, samples: Samples, windows_of: WindowsOf) -> Windows:
+def read_windows(cfg: DictConfig, split: str, samples: Samples, windows_of: WindowsOf) -> SampleSet:
     """The windows of filelists/SPLIT.txt, from the clip folders or a pack of them as cfg.data says.
 
+    For training, cfg.mix_share of them come from the train list of cfg.mix_root, if that is given.
     windows_of: makes ClipWindows of the frames that the clips have.
     """
-    filelist = filelist_folder(cfg) / f"{split}.txt"
-    if not Path(cfg.data_root).is_dir():
-        raise InputError(f"{cfg.data_root}: no such folder; give the data_root that preprocess made")
     # Another seed for validation: its windows are never the first ones of training.
     seed = cfg.seed if split == "train" else cfg.seed + 1
-    return open_windows(
-        Path(cfg.data_root), filelist, windows_of, samples, seed=seed, clips_equal=cfg.compat.clips_equal, form=cfg.data
-    )
+
+    def windows(key: str, lists: Path) -> Windows:
+        root = Path(cfg[key])
+        if not root.is_dir():
+            raise InputError(f"{root}: no such folder; give the {key} that preprocess made")
+        return open_windows(
+            root, lists / f"{split}.txt", windows_of, samples, seed=seed, clips_equal=cfg.compat.clips_equal,
+            form=cfg.data,
+        )  # fmt: skip
+
+    own = windows("data_root", filelist_folder(cfg))
+    if split != "train" or cfg.mix_root is None:
+        return own
+    return Mixture(own, windows("mix_root", Path(cfg.mix_root) / "filelists"), cfg.mix_share, seed)
 
 
 def filelist_folder(cfg: DictConfig) -> Path:
@@ -111,6 +121,8 @@ def check(cfg: DictConfig, processes: int) -> None:
         raise InputError(f"lr_schedule={cfg.lr_schedule}: there is no such schedule; choose constant or cosine")
     if cfg.lr_schedule == "cosine" and cfg.max_steps is None:
         raise InputError("lr_schedule=cosine falls to 0 at max_steps, which is not given; add max_steps=...")
+    if not 0 < cfg.mix_share < 1:
+        raise InputError(f"mix_share={cfg.mix_share}: is not between 0 and 1; mix_root=null mixes nothing in")
     if cfg.ema is not None and not 0 < cfg.ema < 1:
         raise InputError(f"ema={cfg.ema}: is not between 0 and 1; give for instance ema=0.999, or ema=null for none")
     if cfg.clip is not None and cfg.clip <= 0:
@@ -126,7 +138,7 @@ def check(cfg: DictConfig, processes: int) -> None:
         raise InputError(f"{folder}: cannot be written ({error.strerror}); choose another checkpoint_dir") from error
 
 
-def build_loop(cfg: DictConfig, fabric: Fabric, step: Step, networks: list[Trained], train: Windows, val: Windows,
+def build_loop(cfg: DictConfig, fabric: Fabric, step: Step, networks: list[Trained], train: SampleSet, val: SampleSet,
                pictures: Any = None) -> Loop:  # fmt: skip
     """The loop over these windows, resumed from cfg.checkpoint_path if that is given."""
     workers = worker_count(cfg.num_workers)

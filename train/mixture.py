@@ -1,0 +1,47 @@
+"""One data set's samples with another's among them: one person's video beside general data, against forgetting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from train.data import SampleSet
+from train.draws import Words
+
+
+class Mixture(Dataset):
+    """Numbered samples, each of one of two data sets, by the sample's own random words."""
+
+    def __init__(self, own: SampleSet, general: SampleSet, share: float, seed: int):
+        """share: of samples that come from `general`, between 0 and 1.
+        seed: with the number of a sample it determines where the sample comes from.
+        """
+        self.own, self.general, self.share = own, general, share
+        self._words = Words(seed, 1)
+
+    @property
+    def clips(self) -> Sequence[str]:
+        """Paths of the clips of `own`: it is these that are learned, and a pass is one sample for each."""
+        return self.own.clips
+
+    def from_general(self, numbers: Sequence[int]) -> Tensor:
+        """(B,) bool: whether the samples with these numbers come from `general`.
+
+        The word is one that the draw of a window leaves unused, so neither choice depends on the other.
+        """
+        return self._words.of(numbers, 0, 5)[:, 4].double() / 2.0**63 < self.share
+
+    def __getitems__(self, numbers: Sequence[int]) -> Any:
+        """The batch of the samples with these numbers, in their order; each data set is read in one go."""
+        general = self.from_general(numbers)
+        sides = [(self.own, (~general).nonzero().flatten()), (self.general, general.nonzero().flatten())]
+        read = [(side.__getitems__([numbers[i] for i in rows.tolist()]), rows) for side, rows in sides if len(rows)]
+        if len(read) == 1:
+            return read[0][0]
+        order = torch.cat([rows for _, rows in read]).argsort()
+        (batch, _), (other, _) = read
+        return type(batch)(*(torch.cat(pair)[order] for pair in zip(batch, other, strict=True)))
