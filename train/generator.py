@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 import torch
 from hydra.utils import instantiate
@@ -12,10 +13,11 @@ from torch import Tensor
 
 from models import SyncNet
 from train.adversary import Adversary
-from train.data import ClipWindows, GeneratorInputs, GeneratorSamples
+from train.data import ClipWindows, GeneratorInputs, GeneratorSamples, Windows
 from train.generator_step import GeneratorStep
 from train.loop import Loop
 from train.monitor import generator_grid
+from train.preview import preview_of
 from train.setup import build_loop, frozen, read_windows, trained
 from train.trained import Trained, unwrapped
 from wav2lip.checkpoints import load_network
@@ -39,10 +41,18 @@ def build(cfg: DictConfig, fabric: Fabric, critic: Trained | None = None) -> Loo
     )
 
     @torch.no_grad()
-    def pictures(batch: GeneratorInputs) -> Tensor:
+    def paint(batch: GeneratorInputs) -> Tensor:
         network = unwrapped(generator.network).eval()  # asked in one process alone, so past what joins them
         with fabric.autocast():
-            return generator_grid(network(batch.frame_mels, batch.faces), batch)
+            return network(batch.frame_mels, batch.faces)
+
+    def pictures(batch: GeneratorInputs) -> Tensor:
+        return generator_grid(paint(batch), batch)
 
     networks = [generator, critic] if critic else [generator]
-    return build_loop(cfg, fabric, step, networks, windows("train"), windows("val"), pictures)
+    val = windows("val")
+    loop = build_loop(cfg, fabric, step, networks, windows("train"), val, pictures)
+    if fabric.is_global_zero:
+        assert isinstance(val, Windows)  # only training data is mixed
+        loop.preview = preview_of(val, cfg.preview_seconds, Path(cfg.checkpoint_dir), paint, fabric.device)
+    return loop

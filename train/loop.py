@@ -21,6 +21,7 @@ from train.checkpointing import Checkpoints, Progress
 from train.console import Console
 from train.monitor import Monitor
 from train.pace import Pace
+from train.preview import Preview
 from train.schedules import RateSchedule
 from train.trained import Trained
 
@@ -96,6 +97,7 @@ class Loop:
     folder: Path
     monitor: Monitor
     batch_size: int  # per process
+    preview: Preview | None = None  # a video of held-out frames, at each validation
     accumulate: int = 1  # batches of a process that one optimizer step gathers gradients of
     progress: Progress = field(default_factory=Progress)
     _saved_step: int | None = None
@@ -172,6 +174,8 @@ class Loop:
             if self.pictures is not None and self.fabric.is_global_zero:
                 first = next(self._inputs(self.val_batches(self.progress.step)))
                 self.monitor.picture("val", self.pictures(first), self.progress.step)
+            if self.preview is not None:
+                self.preview.write(self.progress.step)
         self.step.after_validation(scores)
         self.monitor.scalars("val", scores, self.progress.step)
         return scores
