@@ -40,7 +40,7 @@ def expert(tmp_path_factory) -> Path:
 def run(trainer, data, folder, expert, *overrides):
     common = [f"data_root={data}", f"checkpoint_dir={folder}", "debug=tiny"]
     if trainer != "syncnet":
-        common.append(f"syncnet_checkpoint_path={expert}")
+        common += [f"syncnet_checkpoint_path={expert}", "preview_seconds=0"]  # see test_preview
     assert ENTRY[trainer](config(trainer, *common, *overrides)) == 0
     return folder
 
