@@ -10,7 +10,6 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from train.adversary import Adversary
 from train.data import GeneratorInputs
 from train.losses import sync_loss
 from wav2lip.crops import mouths
@@ -25,7 +24,6 @@ def score_generator(
     expert: nn.Module,
     batches: Iterable[GeneratorInputs],
     losses_of: Losses,
-    adversary: Adversary | None = None,
 ) -> dict[str, float]:
     """Means of all losses over the batches. Leaves the generator in eval mode.
 
@@ -43,8 +41,6 @@ def score_generator(
         with fabric.autocast():
             losses["sync_of_truth"] = sync_loss(*expert(batch.window_mel, mouths(batch.target)))
             losses["sync_of_input"] = sync_loss(*expert(batch.window_mel, mouths(batch.faces[:, 3:])))
-        if adversary:
-            losses |= adversary.losses(fake, batch.target)
         for name, loss in losses.items():
             sums[name] += loss.float()
         count += 1

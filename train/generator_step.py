@@ -64,16 +64,20 @@ class GeneratorStep:
         Returns: all terms of both losses.
         """
         fake = self.generator(batch.frame_mels, batch.faces)
-        losses = self.losses(fake, batch, with_sync=self.sync_weight > 0)
-        self.fabric.backward(losses["loss"] * share)
+        verdicts = {}
         if self.adversary:
-            losses |= self.adversary.backward(fake.detach(), batch.target, share)
+            verdicts = self.adversary.learn(fake, batch.target, share, advise=self.adversary_weight > 0)
+        losses = self.losses(fake, batch, verdicts, with_sync=self.sync_weight > 0)
+        self.fabric.backward(losses["loss"] * share)
         return {name: loss.detach() for name, loss in losses.items()}
 
-    def losses(self, fake: Tensor, batch: GeneratorInputs, with_sync: bool = True) -> dict[str, Tensor]:
+    def losses(
+        self, fake: Tensor, batch: GeneratorInputs, verdicts: dict[str, Tensor], with_sync: bool = True
+    ) -> dict[str, Tensor]:
         """Every term of the loss and their sum.
 
-        fake: (B, 3, 5, 96, 96) generated frames. The expert is not asked when its answer would not count.
+        fake: (B, 3, 5, 96, 96) generated frames; verdicts: the critic's on them, none without a critic.
+        The expert is not asked when its answer would not count.
         """
         reconstruction = F.l1_loss(fake, batch.target)
         losses = {"l1": reconstruction}
@@ -82,14 +86,17 @@ class GeneratorStep:
             with self.fabric.autocast():
                 losses["sync"] = sync_loss(*self.expert(batch.window_mel, mouths(fake)))
             total = total + self.sync_weight * losses["sync"]
-        if self.adversary:
-            losses["perceptual"] = self.adversary.perceptual(fake)
-            total = total + self.adversary_weight * losses["perceptual"]
-        return {"loss": total, **losses}
+        if verdicts:
+            total = total + self.adversary_weight * verdicts["perceptual"]
+        return {"loss": total, **losses, **verdicts}
 
     def validate(self, batches: Iterable[GeneratorInputs]) -> dict[str, float]:
         """Scores on held-out batches; see train.generator_scores."""
-        return score_generator(self.fabric, self.generator, self.expert, batches, self.losses, self.adversary)
+        return score_generator(self.fabric, self.generator, self.expert, batches, self.all_losses)
+
+    def all_losses(self, fake: Tensor, batch: GeneratorInputs) -> dict[str, Tensor]:
+        """Every term, whatever its weight, without gradients."""
+        return self.losses(fake, batch, self.adversary.losses(fake, batch.target) if self.adversary else {})
 
     def after_validation(self, scores: dict[str, float]) -> None:
         """Switch the sync loss on once the lips have begun to follow."""

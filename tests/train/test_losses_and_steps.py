@@ -129,15 +129,16 @@ def test_sums_of_the_losses_are_weighted_as_in_the_release():
     step = partial(GeneratorStep, fabric_of("32-true"), torch.nn.Identity(), Said(),
                    sync_weight_on=0.0, sync_threshold=0.0)  # fmt: skip
     with torch.no_grad():
-        assert step(sync_weight=0.0).losses(out5, batch)["loss"].item() == pytest.approx(
+        assert step(sync_weight=0.0).losses(out5, batch, {})["loss"].item() == pytest.approx(
             expected["total_nogan_w0"].item(), abs=1e-4
         )
-        assert step(sync_weight=0.01).losses(out5, batch)["loss"].item() == pytest.approx(
+        assert step(sync_weight=0.01).losses(out5, batch, {})["loss"].item() == pytest.approx(
             expected["total_nogan_w001"].item(), abs=1e-4
         )
         critic = Adversary(fabric_of("32-true"), load("quality_disc"))
         gan = step(sync_weight=0.03, adversary=critic, adversary_weight=0.07)
-        assert gan.losses(out5, batch)["loss"].item() == pytest.approx(expected["total_gan_w003_d007"].item(), abs=1e-4)
+        verdicts = critic.losses(out5, batch.target)
+        assert gan.losses(out5, batch, verdicts)["loss"].item() == pytest.approx(expected["total_gan_w003_d007"].item(), abs=1e-4)
 
 
 @pytest.mark.usefixtures("float64")
