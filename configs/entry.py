@@ -26,23 +26,29 @@ FITS: dict[str, Callable[[Any], bool]] = {  # what a value can be called, and wh
     "a list of whole numbers": lambda value: _all(value, "a whole number"),
     "a list of numbers": lambda value: _all(value, "a number"),
     "a list of words": lambda value: _all(value, "a word"),
+    "a list of [step, weight]": lambda value: _pairs(value),
     "a group of keys": lambda value: isinstance(value, dict),
 }
 BY_DEFAULT = {bool: "true or false", int: "a whole number", float: "a number", str: "a word", dict: "a group of keys"}
+WEIGHT = ("a number", "a list of [step, weight]")  # of a loss: the same all the time, or a line through points
 MORE: dict[str, tuple[str, ...]] = {  # what the keys may be whose defaults do not tell
     "clip": ("a number", "null"),
     "devices": ("a whole number", "auto", "a list of whole numbers"),
+    "disc_wt": WEIGHT,
     "ema": ("a number", "null"),
     "freeze": ("a list of words",),
     "longest": ("a number", "null"),
     "max_steps": ("a whole number", "null"),
     "num_workers": ("a whole number", "auto"),
     "part_minutes": ("a number",),
+    "perceptual_wt": WEIGHT,
     "precision": ("a word", "a whole number"),
     "quality.*": ("a number", "null"),
     "shots.threshold": ("a number", "null"),
     "smooth_window": ("a whole number", "auto"),
     "stages": ("a word", "a list of words"),
+    "syncnet_wt": WEIGHT,
+    "syncnet_wt_on": WEIGHT,
 }
 
 
@@ -114,6 +120,10 @@ def _kinds(key: str, default: Any) -> tuple[str, ...]:
 
 def _all(value: Any, kind: str) -> bool:
     return isinstance(value, list) and all(FITS[kind](item) for item in value)
+
+
+def _pairs(value: Any) -> bool:
+    return isinstance(value, list) and all(_all(item, "a number") and len(item) == 2 for item in value)
 
 
 def _example(key: str, default: Any) -> str:

@@ -123,6 +123,8 @@ def checked(name, *overrides):
     ("wav2lip", "betas=0.9", "a list of numbers"),
     ("wav2lip", "model.width=x", "a number"),
     ("wav2lip_gan", "compat.save_first=2", "true or false"),
+    ("wav2lip_gan", "disc_wt=high", "a number or a list of [step, weight]"),
+    ("wav2lip", "syncnet_wt=[[0,0.1],[5]]", "a number or a list of [step, weight]"),
 ])  # fmt: skip
 def test_a_value_of_another_type_is_refused_in_one_sentence(name, override, wanted):
     with pytest.raises(InputError) as refused:
@@ -134,6 +136,8 @@ def test_a_value_of_another_type_is_refused_in_one_sentence(name, override, want
 
 @pytest.mark.parametrize(("name", "override"), [
     ("preprocess", "shortest=3"),
+    ("wav2lip", "syncnet_wt_on=0"),
+    ("wav2lip", "perceptual_wt=[[0,0],[500,0.1]]"),
     ("preprocess", "longest=null"),
     ("preprocess", "smooth_window=7"),
     ("preprocess", "smooth_window=auto"),

@@ -48,7 +48,8 @@ class Adversary:
         self.fabric.backward((losses["critic_real"] + losses["critic_fake"]) * share)
         losses = {name: loss.detach() for name, loss in losses.items()}
         if advise and self.shared:
-            losses["perceptual"] = WithGradient.apply(fake, losses["perceptual"], advice(seen, on_fake.detach()) / share)
+            gradient = advice(seen, on_fake.detach()) / share
+            losses["perceptual"] = WithGradient.apply(fake, losses["perceptual"], gradient)
         elif advise:
             losses["perceptual"] = self._perceptual(fake)
         return losses
@@ -83,7 +84,8 @@ def advice(seen: Tensor, probability: Tensor) -> Tensor:
     seen: (B, 3, T, H, W); probability: (T, B, 1). Where p is 0 both gradients are 0: the sigmoid has no slope left.
     """
     assert seen.grad is not None
-    ratio = torch.where(probability > 0, (probability - 1) / probability.clamp_min(torch.finfo(probability.dtype).tiny), 0)
+    tiny = torch.finfo(probability.dtype).tiny
+    ratio = torch.where(probability > 0, (probability - 1) / probability.clamp_min(tiny), 0)
     return seen.grad * ratio.permute(1, 2, 0)[..., None, None].to(seen.dtype)  # (T, B, 1) -> (B, 1, T, 1, 1)
 
 

@@ -2,41 +2,47 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import torch
 from hydra.utils import instantiate
 from lightning_fabric import Fabric
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from models import SyncNet
 from train.adversary import Adversary
 from train.data import ClipWindows, GeneratorInputs, GeneratorSamples, Windows
+from train.features import Features
 from train.generator_step import GeneratorStep
 from train.loop import Loop
+from train.loss_weights import Line, LossWeights
 from train.monitor import generator_grid
 from train.preview import preview_of
 from train.setup import build_loop, frozen, read_windows, trained
 from train.trained import Trained, unwrapped
 from wav2lip.checkpoints import load_network
+from wav2lip.errors import InputError
+
+WEIGHTS = ("syncnet_wt", "syncnet_wt_on", "disc_wt", "perceptual_wt")  # keys of numbers or lists of [step, weight]
 
 
 def build(cfg: DictConfig, fabric: Fabric, critic: Trained | None = None) -> Loop:
     """The loop that trains the generator, against a critic if there is one."""
     windows = partial(read_windows, cfg, samples=GeneratorSamples(), windows_of=ClipWindows.for_generator)
     expert = frozen(fabric, load_network(cfg.syncnet_checkpoint_path, SyncNet))
-    generator = trained(fabric, instantiate(cfg.model), cfg)
+    generator = replace(trained(fabric, instantiate(cfg.model), cfg), waits=cfg.disc_warmup if critic else 0)
     step = GeneratorStep(
         fabric,
         generator.network,
         expert,
-        sync_weight=cfg.syncnet_wt,
-        sync_weight_on=cfg.syncnet_wt_on,
-        sync_threshold=cfg.sync_threshold,
+        loss_weights(cfg),
         adversary=Adversary(fabric, critic.network) if critic else None,
-        adversary_weight=cfg.disc_wt if critic else 0.0,
+        critic_alone=cfg.disc_warmup if critic else 0,
+        features=features(cfg, fabric),
+        mouth_weight=cfg.mouth_weight,
         expert_training_mode=cfg.compat.expert_training_mode,
     )
 
@@ -56,3 +62,36 @@ def build(cfg: DictConfig, fabric: Fabric, critic: Trained | None = None) -> Loo
         assert isinstance(val, Windows)  # only training data is mixed
         loop.preview = preview_of(val, cfg.preview_seconds, Path(cfg.checkpoint_dir), paint, fabric.device)
     return loop
+
+
+def loss_weights(cfg: DictConfig) -> LossWeights:
+    """The weights of the loss as the config says, checked."""
+    lines = {key: line(cfg, key) for key in WEIGHTS if key in cfg}
+    return LossWeights(
+        sync=lines["syncnet_wt"],
+        sync_on=lines["syncnet_wt_on"],
+        sync_threshold=cfg.sync_threshold,
+        sync_ramp=cfg.sync_ramp,
+        critic=lines.get("disc_wt"),
+        features=lines["perceptual_wt"],
+    )
+
+
+def features(cfg: DictConfig, fabric: Fabric) -> Features | None:
+    """The network of the perceptual term, if there is to be one."""
+    counts = line(cfg, "perceptual_wt").largest > 0
+    if counts != (cfg.perceptual_weights is not None):
+        raise InputError(
+            f"perceptual_wt={cfg.perceptual_wt}, perceptual_weights={cfg.perceptual_weights}: one is nothing without "
+            "the other; give for instance perceptual_wt=0.02 perceptual_weights=vgg19-dcbb9e9d.pth, or neither"
+        )
+    if not counts:
+        return None
+    network = Features.from_file(cfg.perceptual_weights, cfg.perceptual_layers)
+    return network.to(fabric.device).to(memory_format=torch.channels_last)
+
+
+def line(cfg: DictConfig, key: str) -> Line:
+    """A weight as the config says: a number or a list of [step, weight]."""
+    value = cfg[key]
+    return Line.of(key, OmegaConf.to_object(value) if OmegaConf.is_config(value) else value)  # type: ignore[arg-type]

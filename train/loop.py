@@ -114,7 +114,7 @@ class Loop:
             batches = self._inputs(pace.waited(self.train_batches(self.progress.step * self.accumulate)))
             while not (self.schedule.over(self.progress) or self._stopped(interrupt)):
                 for trained, rates in zip(self.trained, base_rates, strict=True):
-                    trained.set_rates(rates, self.schedule.rate.factor(self.progress.step))
+                    trained.set_rates(rates, self.schedule.rate.factor(self.progress.step, trained.waits))
                 before = self.progress.samples
                 self.learn(batches, means)
                 pace.stepped(self.progress.samples - before)

@@ -30,3 +30,16 @@ def cross_entropy(probability: Tensor, truth: Tensor | float) -> Tensor:
 def sync_loss(audio: Tensor, face: Tensor, label: Tensor | float = 1.0) -> Tensor:
     """Cross-entropy of the expert's agreement; label 1 where sound and mouth belong together, else 0."""
     return cross_entropy(agreement(audio, face), label)
+
+
+def mouth_l1(fake: Tensor, real: Tensor, weight: float) -> Tensor:
+    """Mean absolute difference of frames (..., H, W), with a weight for pixels of the lower half, the part repainted.
+
+    weight: relative to a pixel of the upper half; the weights' mean is 1, and at 1 this is the plain L1 loss.
+    """
+    if weight == 1:
+        return F.l1_loss(fake, real)
+    half = fake.shape[-2] // 2
+    upper = F.l1_loss(fake[..., :half, :], real[..., :half, :])
+    lower = F.l1_loss(fake[..., half:, :], real[..., half:, :])
+    return (upper + weight * lower) / (1 + weight)

@@ -24,6 +24,7 @@ class Trained:
     ema: Ema | None = None
     clip: float | None = None  # largest norm of all gradients together; None: they are taken as they are
     frozen: list[nn.Module] = field(default_factory=list)  # parts that keep their weights and statistics
+    waits: int = 0  # steps of the beginning in which another network learns alone; its rates begin after them
 
     def train(self) -> None:
         """Training mode, but for what is frozen: in it, batch-norm would go on changing its statistics."""
@@ -34,9 +35,12 @@ class Trained:
     def update(self, fabric: Fabric) -> Tensor | None:
         """One optimizer step with the gradients gathered so far, which are gone after it.
 
+        Without any, as while the critic learns alone, weights, average and the optimizer's counters stay as they are.
         Returns: the norm of the gradients before they were clipped, on the device; None without clipping.
         """
         norm = None
+        if all(parameter.grad is None for parameter in self.network.parameters()):
+            return norm
         if self.clip is not None:
             norm = fabric.clip_gradients(self.network, self.optimizer, max_norm=self.clip, error_if_nonfinite=False)
         self.optimizer.step()

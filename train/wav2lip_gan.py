@@ -23,6 +23,7 @@ def train(cfg: DictConfig) -> int:
         take_up(cfg, loop, cfg.disc_checkpoint_path, critic)
     elif cfg.checkpoint_path:
         log.warning("the critic starts untrained: no disc_checkpoint_path is given beside checkpoint_path")
+        loop.step.load_state({"critic_began": None})
     return loop.run()
 
 

@@ -12,6 +12,7 @@ from tests.reference import golden, masked, tensor, weights
 from train.adversary import Adversary
 from train.data import GeneratorInputs, SyncNetInputs
 from train.generator_step import GeneratorStep
+from train.loss_weights import Line, LossWeights
 from train.losses import agreement, cross_entropy, sync_loss
 from train.syncnet_scores import sync_scores
 from train.syncnet_step import SyncNetStep
@@ -32,6 +33,12 @@ def trainable(fabric, network, betas):
     """As train.setup makes it, with the deterministic weights."""
     model = load(network, torch.float64 if "64" in fabric._precision.precision else torch.float32)
     return Trained(*fabric.setup(model, torch.optim.Adam(model.parameters(), lr=1e-4, betas=betas)))
+
+
+def loss_weights(sync, sync_on=None, threshold=0.75, critic=0.0, **more):
+    """Constant weights."""
+    lines = [Line.of("a weight", number) for number in (sync, sync if sync_on is None else sync_on, critic)]
+    return LossWeights(sync=lines[0], sync_on=lines[1], sync_threshold=threshold, critic=lines[2], **more)
 
 
 def train(fabric, step, batch, *trained):
@@ -126,19 +133,20 @@ def test_sums_of_the_losses_are_weighted_as_in_the_release():
 
     cosine = float(torch.exp(-torch.tensor(expected["sync_eval"].item(), dtype=torch.float64)))
     batch = GeneratorInputs(out5, None, torch.zeros(2), tensor(100007, (2, 3, 5, 96, 96)))
-    step = partial(GeneratorStep, fabric_of("32-true"), torch.nn.Identity(), Said(),
-                   sync_weight_on=0.0, sync_threshold=0.0)  # fmt: skip
+    step = partial(GeneratorStep, fabric_of("32-true"), torch.nn.Identity(), Said())
     with torch.no_grad():
-        assert step(sync_weight=0.0).losses(out5, batch, {})["loss"].item() == pytest.approx(
+        assert step(loss_weights(0.0)).losses(out5, batch, {})["loss"].item() == pytest.approx(
             expected["total_nogan_w0"].item(), abs=1e-4
         )
-        assert step(sync_weight=0.01).losses(out5, batch, {})["loss"].item() == pytest.approx(
+        assert step(loss_weights(0.01)).losses(out5, batch, {})["loss"].item() == pytest.approx(
             expected["total_nogan_w001"].item(), abs=1e-4
         )
         critic = Adversary(fabric_of("32-true"), load("quality_disc"))
-        gan = step(sync_weight=0.03, adversary=critic, adversary_weight=0.07)
+        gan = step(loss_weights(0.03, critic=0.07), adversary=critic)
         verdicts = critic.losses(out5, batch.target)
-        assert gan.losses(out5, batch, verdicts)["loss"].item() == pytest.approx(expected["total_gan_w003_d007"].item(), abs=1e-4)
+        assert gan.losses(out5, batch, verdicts)["loss"].item() == pytest.approx(
+            expected["total_gan_w003_d007"].item(), abs=1e-4
+        )
 
 
 @pytest.mark.usefixtures("float64")
@@ -166,8 +174,8 @@ def test_three_float64_steps_of_the_generator_are_the_golden_ones_in_either_mode
     generator = trainable(fabric, "generator", (0.9, 0.999))
     norms = record_first_gradients(generator.network, generator.optimizer)
     step = GeneratorStep(
-        fabric, generator.network, load("syncnet", torch.float64), sync_weight=0.01, sync_weight_on=0.01,
-        sync_threshold=0.75, expert_training_mode=training,
+        fabric, generator.network, load("syncnet", torch.float64), loss_weights(0.01),
+        expert_training_mode=training,
     )  # fmt: skip
     losses = [train(fabric, step, batch, generator) for _ in range(3)]
     ours = [[loss[name].item() for name in ("sync", "l1", "loss")] for loss in losses]
@@ -185,9 +193,8 @@ def test_three_float64_steps_of_gan_training_are_the_golden_ones():
     generator_norms = record_first_gradients(generator.network, generator.optimizer)
     critic_norms = record_first_gradients(critic.network, critic.optimizer)
     step = GeneratorStep(
-        fabric, generator.network, load("syncnet", torch.float64), sync_weight=0.03, sync_weight_on=0.03,
-        sync_threshold=0.75, adversary=Adversary(fabric, critic.network), adversary_weight=0.07,
-        expert_training_mode=True,
+        fabric, generator.network, load("syncnet", torch.float64), loss_weights(0.03, critic=0.07),
+        adversary=Adversary(fabric, critic.network), expert_training_mode=True,
     )  # fmt: skip
     names = ("sync", "perceptual", "l1", "loss", "critic_real", "critic_fake")
     ours = [

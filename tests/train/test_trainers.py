@@ -19,7 +19,7 @@ import train.wav2lip_gan
 from models import SyncNet, Wav2Lip
 from tests.reference import tensor
 from tests.train.conftest import config
-from tests.train.test_losses_and_steps import generator_batch
+from tests.train.test_losses_and_steps import generator_batch, loss_weights
 from train.generator_step import GeneratorStep
 from train.loop import Loop
 from wav2lip.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
@@ -173,7 +173,7 @@ def test_the_frozen_expert_is_bit_for_bit_the_same_after_training_except_in_the_
     torch.manual_seed(0)
     expert, generator, fabric = SyncNet(width=0.125), Wav2Lip(width=0.125), Fabric(accelerator="cpu", devices=1)
     before = {key: value.clone() for key, value in expert.state_dict().items()}
-    step = GeneratorStep(fabric, fabric.setup(generator), expert, sync_weight=0.5, sync_weight_on=0.5, sync_threshold=0,
+    step = GeneratorStep(fabric, fabric.setup(generator), expert, loss_weights(0.5),
                          expert_training_mode=training_mode)  # fmt: skip
     step.backward(generator_batch(torch.float32))
     step.validate([generator_batch(torch.float32)])
@@ -187,21 +187,19 @@ def test_while_its_weight_is_zero_the_expert_is_not_asked():
 
     fabric = Fabric(accelerator="cpu", devices=1)
     generator = Wav2Lip(width=0.0625)
-    step = GeneratorStep(fabric, fabric.setup(generator), Silent(), sync_weight=0.0,
-                         sync_weight_on=0.1, sync_threshold=0.75)  # fmt: skip
+    step = GeneratorStep(fabric, fabric.setup(generator), Silent(), loss_weights(0.0, 0.1))
     losses = step.backward(generator_batch(torch.float32))
     assert losses["loss"] == losses["l1"]
     step.after_validation({"sync": 0.76})
-    assert step.sync_weight == 0
+    assert step.weights.sync == 0
     step.after_validation({"sync": 0.74})
-    assert step.sync_weight == 0.1
+    assert step.weights.sync == 0.1
 
 
 def test_sync_loss_of_truth_and_input_are_those_of_the_frames_themselves():
     fabric, expert = Fabric(accelerator="cpu", devices=1), SyncNet(width=0.125).eval()
     batch = generator_batch(torch.float32)
-    step = GeneratorStep(fabric, Wav2Lip(width=0.0625), expert, sync_weight=0.0, sync_weight_on=0.1,
-                         sync_threshold=0.75)  # fmt: skip
+    step = GeneratorStep(fabric, Wav2Lip(width=0.0625), expert, loss_weights(0.0, 0.1))
     scores = step.validate([batch])
     with torch.no_grad():
         audio, face = expert(batch.window_mel, batch.target[..., 48:, :].transpose(1, 2).reshape(4, 15, 48, 96))

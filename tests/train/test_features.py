@@ -1,0 +1,68 @@
+"""The perceptual term is the distance in torchvision's own VGG, of RGB lower halves."""
+
+import re
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torchvision.models.vgg import cfgs, make_layers
+from torchvision.transforms.functional import normalize
+
+from train.features import LAYERS, Features
+from wav2lip.errors import InputError
+
+PLACES = {"vgg16": [3, 8, 13, 20], "vgg19": [3, 8, 13, 22]}  # of LAYERS in torchvision's networks, counted by hand
+
+
+@pytest.fixture(scope="module", params=[("vgg16", "D"), ("vgg19", "E")], ids=lambda param: param[0])
+def vgg(request, tmp_path_factory):
+    kind, letter = request.param
+    torch.manual_seed(0)
+    network = make_layers(cfgs[letter])
+    state = {f"features.{key}": value for key, value in network.state_dict().items()}
+    path = tmp_path_factory.mktemp("vgg") / f"{kind}.pth"
+    torch.save(state | {"classifier.0.weight": torch.zeros(4)}, path)  # what is behind the features is not needed
+    return kind, network, path
+
+
+def test_the_term_is_the_mean_l1_of_the_maps_of_torchvisions_network(vgg):
+    kind, network, path = vgg
+    fake, real = torch.rand(2, 3, 5, 32, 32, requires_grad=True), torch.rand(2, 3, 5, 32, 32)
+    ours = Features.from_file(path, LAYERS)(fake, real)
+    by_layer = []
+    for place in PLACES[kind]:
+        distances = []
+        for sample in range(2):
+            for time in range(5):
+                pictures = [frames[sample, [2, 1, 0], time, 16:] for frames in (fake, real)]  # BGR -> RGB
+                maps = [
+                    network[: place + 1](normalize(p, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])[None])
+                    for p in pictures
+                ]
+                distances.append(F.l1_loss(*maps))
+        by_layer.append(sum(distances) / 10)
+    expected = sum(by_layer) / 4
+    torch.testing.assert_close(ours, expected)
+    gradients = [torch.autograd.grad(loss, fake)[0] for loss in (ours, expected)]
+    assert gradients[0].abs().max() > 0
+    torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-7)
+
+
+def test_its_weights_ask_for_no_gradients(vgg):
+    assert not any(p.requires_grad for p in Features.from_file(vgg[2], LAYERS).parameters())
+
+
+def test_a_file_of_another_network_and_a_layer_that_is_none_are_one_sentence_each(vgg, tmp_path):
+    kind, network, path = vgg
+    with pytest.raises(InputError, match=re.escape(f"perceptual_layers=[relu9_1]: relu9_1 is no layer of {kind}")):
+        Features.from_file(path, ["relu9_1"])
+    with pytest.raises(InputError, match=re.escape("perceptual_layers=[]: nothing is no layer")):
+        Features.from_file(path, [])
+    state = {f"features.{key}": value for key, value in network.state_dict().items()}
+    other = tmp_path / "other.pth"
+    torch.save({key: value for key, value in state.items() if not key.startswith("features.0")}, other)
+    with pytest.raises(InputError, match=re.escape(f"{other}: is no state_dict of torchvision's vgg16 or vgg19")):
+        Features.from_file(other, LAYERS)
+    torch.save(state | {"features.0.weight": torch.zeros(64, 1, 3, 3)}, other)
+    with pytest.raises(InputError, match=re.escape(f"{other}: its weights do not fit torchvision's {kind}")):
+        Features.from_file(other, LAYERS)
