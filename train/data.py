@@ -7,25 +7,23 @@ is computed from (seed, n): integers for a whole batch at once, and then one rea
 from __future__ import annotations
 
 import logging
-import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-import cv2
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
+from torch.utils.data import Dataset, Sampler
 
 from train.draws import ClipWindows, Words, first_columns
-from train.sources import Source, WindowsOf, open_source
+from train.resident import Memory, settled
+from train.sources import Reading, Source, WindowsOf, open_source
 from wav2lip.crops import FACE_SIZE, generator_input, mouths, to_network
 from wav2lip.errors import InputError
 from wav2lip.windows import WINDOW_FRAMES
 
 log = logging.getLogger(__name__)
 
-GRACE = 20  # seconds that a loader worker stays after it was told to end
 TRIES = 10  # draws in place of damaged samples before giving up
 
 
@@ -133,6 +131,10 @@ class SampleSet(Protocol):
     def clips(self) -> Sequence[str]:
         """Paths of the clips; a pass over the data is one sample for each."""
 
+    @property
+    def reading(self) -> Reading:
+        """What it takes to make a batch."""
+
     def __getitems__(self, numbers: Sequence[int]) -> Any:
         """The batch of the samples with these numbers."""
 
@@ -153,6 +155,11 @@ class Windows(Dataset):
     def clips(self) -> Sequence[str]:
         """Paths of the clips."""
         return self.source.names
+
+    @property
+    def reading(self) -> Reading:
+        """What it takes to make a batch."""
+        return self.source.reading
 
     def picks(self, numbers: Sequence[int], attempt: int = 0) -> Picks:
         """What the samples with these numbers are made of; another attempt is another draw."""
@@ -183,11 +190,14 @@ class Windows(Dataset):
 
 def open_windows(
     data_root: Path, filelist: Path, windows_of: WindowsOf, samples: Samples, *, seed: int = 0,
-    clips_equal: bool = False, form: str = "auto", size: int = FACE_SIZE,
+    clips_equal: bool = False, form: str = "auto", size: int = FACE_SIZE, memory: Memory | None = None,
 ) -> Windows:  # fmt: skip
-    """The samples over the clips of a file list; see train.sources.open_source."""
+    """The samples over the clips of a file list; see train.sources.open_source and train.resident.settled.
+
+    memory: where the clips may be held; without it they are read from disk whatever `form` says.
+    """
     source, windows = open_source(data_root, filelist, windows_of, form, size)
-    return Windows(source, windows, samples, seed, clips_equal)
+    return Windows(settled(source, form, memory), windows, samples, seed, clips_equal)
 
 
 class Numbers(Sampler[int]):
@@ -201,49 +211,3 @@ class Numbers(Sampler[int]):
         while True:
             yield from range(start, start + self.batch_size)
             start += self.ranks * self.batch_size
-
-
-def loader(samples: SampleSet, numbers: Sampler[int] | range, batch_size: int, workers: int, pin: bool) -> DataLoader:
-    """Batches of the samples with these numbers, made ahead by worker processes that live as long as the loader."""
-    return DataLoader(
-        samples,  # type: ignore[arg-type]
-        batch_size=batch_size,
-        sampler=numbers,  # type: ignore[arg-type]
-        collate_fn=_hand_over,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        # A worker forked from a process whose libraries already run threads may wait for one of them for ever.
-        multiprocessing_context="spawn" if workers else None,
-        worker_init_fn=_begin_worker if workers else None,
-        pin_memory=pin,
-    )
-
-
-def _hand_over(batch: Any) -> Any:
-    """A batch is one already. A worker moves it into shared memory here, in its main thread.
-
-    Left to the thread that sends it, the copy could still run when the worker ends, which aborts it.
-    """
-    if get_worker_info() is not None:
-        for part in batch:
-            part.share_memory_()
-    return batch
-
-
-def _begin_worker(_worker: int) -> None:
-    cv2.setNumThreads(1)  # workers that each use every core slow one another down
-    torch.set_num_threads(1)
-    # A signal sent to all processes is for the loop, which saves first and then lets its workers go. One that is told
-    # to end and is still there after a while ends by the alarm, or a main process that waits for it would never leave.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(signal, "SIGALRM"):
-        signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE))
-
-
-def batches(data: DataLoader) -> Iterator[Any]:
-    """The loader's batches; what went wrong in a worker comes out as the one sentence it was there."""
-    try:
-        yield from data
-    except InputError as error:
-        last_line = str(error).strip().splitlines()[-1]  # a worker wraps it into the text of a traceback
-        raise InputError(last_line.removeprefix("wav2lip.errors.InputError: ")) from error

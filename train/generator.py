@@ -31,7 +31,7 @@ WEIGHTS = ("syncnet_wt", "syncnet_wt_on", "disc_wt", "perceptual_wt")  # keys of
 
 def build(cfg: DictConfig, fabric: Fabric, critic: Trained | None = None) -> Loop:
     """The loop that trains the generator, against a critic if there is one."""
-    windows = partial(read_windows, cfg, samples=GeneratorSamples(), windows_of=ClipWindows.for_generator)
+    windows = partial(read_windows, cfg, fabric, samples=GeneratorSamples(), windows_of=ClipWindows.for_generator)
     expert = frozen(fabric, load_network(cfg.syncnet_checkpoint_path, SyncNet))
     generator = replace(trained(fabric, instantiate(cfg.model), cfg), waits=cfg.disc_warmup if critic else 0)
     step = GeneratorStep(

@@ -11,6 +11,8 @@ from torch.utils.data import Dataset
 
 from train.data import SampleSet
 from train.draws import Words
+from train.sources import Reading
+from wav2lip.packed import sent
 
 
 class Mixture(Dataset):
@@ -28,6 +30,12 @@ class Mixture(Dataset):
         """Paths of the clips of `own`: it is these that are learned, and a pass is one sample for each."""
         return self.own.clips
 
+    @property
+    def reading(self) -> Reading:
+        """What it takes to make a batch: held, if one of the two is, since no other process could read it."""
+        both = {self.own.reading, self.general.reading}
+        return next(reading for reading in (Reading.HELD, Reading.DECODED, Reading.GATHERED) if reading in both)
+
     def from_general(self, numbers: Sequence[int]) -> Tensor:
         """(B,) bool: whether the samples with these numbers come from `general`.
 
@@ -42,6 +50,12 @@ class Mixture(Dataset):
         read = [(side.__getitems__([numbers[i] for i in rows.tolist()]), rows) for side, rows in sides if len(rows)]
         if len(read) == 1:
             return read[0][0]
-        order = torch.cat([rows for _, rows in read]).argsort()
-        (batch, _), (other, _) = read
-        return type(batch)(*(torch.cat(pair)[order] for pair in zip(batch, other, strict=True)))
+        (batch, rows), (other, other_rows) = read
+        order = torch.cat([rows, other_rows]).argsort()
+        return type(batch)(*(_joined(a, b, order) for a, b in zip(batch, other, strict=True)))
+
+
+def _joined(part: Tensor, other: Tensor, order: Tensor) -> Tensor:
+    """Both on one device, in an order; if one lies in host memory, it is sent after the other."""
+    device = other.device if part.device.type == "cpu" else part.device
+    return torch.cat([sent(part, device), sent(other, device)]).index_select(0, sent(order, device))

@@ -15,11 +15,13 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from train.checkpointing import restore_randomness, resume
-from train.data import Numbers, Samples, SampleSet, Windows, batches, loader, open_windows
+from train.data import Numbers, Samples, SampleSet, Windows, open_windows
 from train.ema import Ema
+from train.feeding import feed
 from train.loop import Loop, Schedule, Step
 from train.mixture import Mixture
 from train.monitor import Monitor
+from train.resident import Memory
 from train.schedules import RateSchedule
 from train.sources import WindowsOf
 from train.trained import Trained, freeze, unwrapped
@@ -78,14 +80,16 @@ def frozen(fabric: Fabric, network: nn.Module) -> nn.Module:
     return network.requires_grad_(False).to(fabric.device).to(memory_format=torch.channels_last)
 
 
-def read_windows(cfg: DictConfig, split: str, samples: Samples, windows_of: WindowsOf) -> SampleSet:
-    """The windows of filelists/SPLIT.txt, from the clip folders or a pack of them as cfg.data says.
+def read_windows(cfg: DictConfig, fabric: Fabric, split: str, samples: Samples, windows_of: WindowsOf) -> SampleSet:
+    """The windows of filelists/SPLIT.txt, from the clip folders, a pack of them or memory, as cfg.data says.
 
     For training, cfg.mix_share of them come from the train list of cfg.mix_root, if that is given.
     windows_of: makes ClipWindows of the frames that the clips have.
     """
     # Another seed for validation: its windows are never the first ones of training.
     seed = cfg.seed if split == "train" else cfg.seed + 1
+    # Processes on CPUs hold their clips in the same memory; those on GPUs each have their own.
+    memory = Memory(fabric.device, cfg.data_memory, 1 if fabric.device.type == "cuda" else fabric.world_size)
 
     def windows(key: str, lists: Path) -> Windows:
         root = Path(cfg[key])
@@ -93,7 +97,7 @@ def read_windows(cfg: DictConfig, split: str, samples: Samples, windows_of: Wind
             raise InputError(f"{root}: no such folder; give the {key} that preprocess made")
         return open_windows(
             root, lists / f"{split}.txt", windows_of, samples, seed=seed, clips_equal=cfg.compat.clips_equal,
-            form=cfg.data,
+            form=cfg.data, memory=memory,
         )  # fmt: skip
 
     own = windows("data_root", filelist_folder(cfg))
@@ -112,7 +116,7 @@ def filelist_folder(cfg: DictConfig) -> Path:
 
 def check(cfg: DictConfig, processes: int) -> None:
     """InputError for settings that cannot be trained with, before any work is done."""
-    for key in ("batch_size", "accumulate", "eval_interval", "checkpoint_interval", "log_interval"):
+    for key in ("batch_size", "accumulate", "eval_interval", "checkpoint_interval", "log_interval", "prefetch"):
         if cfg[key] < 1:
             raise InputError(f"{key}={cfg[key]}: give a whole number from 1 up")
     if cfg.eval_windows < processes:
@@ -121,6 +125,8 @@ def check(cfg: DictConfig, processes: int) -> None:
         raise InputError(f"lr_schedule={cfg.lr_schedule}: there is no such schedule; choose constant or cosine")
     if cfg.lr_schedule == "cosine" and cfg.max_steps is None:
         raise InputError("lr_schedule=cosine falls to 0 at max_steps, which is not given; add max_steps=...")
+    if not 0 < cfg.data_memory <= 1:
+        raise InputError(f"data_memory={cfg.data_memory}: is no share; give a number above 0 and up to 1")
     if not 0 < cfg.mix_share < 1:
         raise InputError(f"mix_share={cfg.mix_share}: is not between 0 and 1; mix_root=null mixes nothing in")
     if cfg.ema is not None and not 0 < cfg.ema < 1:
@@ -141,19 +147,18 @@ def check(cfg: DictConfig, processes: int) -> None:
 def build_loop(cfg: DictConfig, fabric: Fabric, step: Step, networks: list[Trained], train: SampleSet, val: SampleSet,
                pictures: Any = None) -> Loop:  # fmt: skip
     """The loop over these windows, resumed from cfg.checkpoint_path if that is given."""
-    workers = worker_count(cfg.num_workers)
     pin = fabric.device.type == "cuda"
 
     def train_batches(first: int) -> Iterator[Any]:
         numbers = Numbers(cfg.batch_size, first, fabric.global_rank, fabric.world_size)
-        return batches(loader(train, numbers, cfg.batch_size, workers, pin))
+        return feed(train, numbers, cfg.batch_size, cfg.num_workers, pin, cfg.prefetch)
 
     def val_batches(step_number: int) -> Iterator[Any]:
         # Fixed windows make scores comparable; the release draws new ones each time.
         first = step_number * cfg.eval_windows if cfg.compat.random_validation else 0
         shared = cfg.eval_windows // fabric.world_size * fabric.world_size  # as many for each process
         numbers = range(first + fabric.global_rank, first + shared, fabric.world_size)
-        return batches(loader(val, numbers, cfg.batch_size, 0, pin))
+        return feed(val, numbers, cfg.batch_size, 0, pin, cfg.prefetch)
 
     loop = Loop(
         fabric=fabric,
@@ -196,11 +201,3 @@ def take_up(cfg: DictConfig, loop: Loop, path: str, network: Trained) -> None:
     restore_randomness(loop.fabric, found.extras)
     if not cfg.compat.sync_weight_kept:
         loop.step.load_state({"sync_on": False})
-
-
-def worker_count(configured: int | str) -> int:
-    """Loader processes: as configured, or with "auto" one for each core but one, none on two cores, eight at most."""
-    if configured != "auto":
-        return int(configured)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return 0 if cores <= 2 else min(8, cores - 1)

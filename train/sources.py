@@ -1,6 +1,6 @@
 """Where training reads clips from: their folders, or a pack of them. Both give the same samples.
 
-Both name a clip by its number among the usable ones of a file list.
+Either can be held in memory whole: see train.resident. A clip goes by its number among the usable ones of a file list.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
@@ -19,18 +20,39 @@ from train.draws import ClipWindows, Runs
 from wav2lip.clips import Clip, read_filelist
 from wav2lip.crops import FACE_SIZE
 from wav2lip.errors import InputError
-from wav2lip.packed import Pack
+from wav2lip.packed import JpegRows, Pack, Rows
 from wav2lip.shards import pack_folder, runs_of
 from wav2lip.windows import WINDOW_COLUMNS, WINDOW_FRAMES
 
 log = logging.getLogger(__name__)
 
 FEWEST_FRAMES = 16  # a clip with fewer face crops is left out, as in the release
-FORMS = ("auto", "clips", "packed")
+FORMS = ("auto", "clips", "packed", "device")
+
+
+class Reading(Enum):
+    """What it takes to make a batch."""
+
+    HELD = "all lies in the memory of this process, which other processes could not reach"
+    GATHERED = "bytes are copied from files that are mapped into memory"
+    DECODED = "pictures are decoded"
+
+
+class Stored(Protocol):
+    """Crops and mels in rows: wav2lip.packed.Pack or train.resident.Held."""
+
+    @property
+    def crops(self) -> Rows | JpegRows: ...
+    @property
+    def mels(self) -> Rows: ...
 
 
 class Source(Protocol):
     """Clips whose windows can be read a batch at a time."""
+
+    @property
+    def reading(self) -> Reading:
+        """What it takes."""
 
     @property
     def names(self) -> Sequence[str]:
@@ -52,6 +74,8 @@ class Source(Protocol):
 
 class Folders:
     """Clips read from their folders: pictures are decoded and resized each time."""
+
+    reading = Reading.DECODED
 
     def __init__(self, clips: Sequence[Clip], size: int = FACE_SIZE):
         """size: pixels that pictures are resized to, in width and height."""
@@ -81,18 +105,23 @@ class Folders:
         return torch.from_numpy(np.array(windows))
 
     @staticmethod
-    def _mel_windows(clip: Clip, starts: Tensor) -> np.ndarray:
+    def whole_mel(clip: Clip, columns: int) -> np.ndarray:
+        """A clip's mel (80, T). Raises: InputError if it has fewer columns than are needed."""
         mel = clip.mel()
-        if int(starts.max()) + WINDOW_COLUMNS > mel.shape[1]:
+        if columns > mel.shape[1]:
             raise InputError(f"{clip.path}: its sound ends at mel column {mel.shape[1]}; preprocess its video again")
+        return mel
+
+    def _mel_windows(self, clip: Clip, starts: Tensor) -> np.ndarray:
+        mel = self.whole_mel(clip, int(starts.max()) + WINDOW_COLUMNS)
         return np.stack([mel[:, start : start + WINDOW_COLUMNS] for start in starts.tolist()])
 
 
 @dataclass(frozen=True)
 class Packed:
-    """Clips of a pack: all windows of a batch in one gather of rows."""
+    """Clips of a pack, on disk or held in memory: all windows of a batch in one gather of rows."""
 
-    pack: Pack
+    pack: Stored
     names: Sequence[str]
     runs: Runs
     first_crop: Tensor  # (R,) int64: where the first crop of each run lies in the pack
@@ -107,6 +136,19 @@ class Packed:
         of_clip = torch.from_numpy(places.crops) - before[torch.searchsorted(runs.clip, torch.arange(len(clips)))]
         names = [str(data_root / clip) for clip in clips]
         return cls(pack, names, runs, before + of_clip[runs.clip], torch.from_numpy(places.columns))
+
+    @property
+    def reading(self) -> Reading:
+        """See Source."""
+        if isinstance(self.pack.crops, JpegRows):
+            return Reading.DECODED
+        return Reading.GATHERED if self.pack.crops.maps else Reading.HELD
+
+    @property
+    def size(self) -> int:
+        """Pixels: width and height of the pictures."""
+        crops = self.pack.crops
+        return crops.size if isinstance(crops, JpegRows) else crops.parts[0].shape[1]
 
     def select(self, kept: Tensor) -> Packed:
         """Some of the clips, kept (C,) bool, numbered through anew."""
@@ -135,7 +177,7 @@ def open_source(
     """The clips of a file list that have a usable window; what is left out is logged with its reason.
 
     windows_of: ClipWindows.for_syncnet or for_generator.
-    form: clips, packed, or auto: packed where there is a pack with these clips as they are now, else clips.
+    form: clips, packed, or auto and device: packed where there is a pack with these clips as they are now, else clips.
     size: pixels: width and height of the pictures.
     Raises: InputError if none is left, with the reason of the first, or the pack cannot be used.
     """
@@ -178,7 +220,7 @@ def _open(data_root: Path, ids: Sequence[str], form: str, size: int) -> tuple[So
             raise
         log.info("reads the clip folders, which is slower than a pack: %s", error)
         return open_folders(data_root, ids, size)
-    log.info("reads %d clips from %s", len(found.names), found.pack.folder)
+    log.info("reads %d clips from %s", len(found.names), pack_folder(data_root, size))
     return found, reasons
 
 

@@ -22,6 +22,7 @@ def train(cfg: DictConfig) -> int:
     windows = partial(
         read_windows,
         cfg,
+        fabric,
         samples=SyncNetSamples(cfg.compat.min_shift),
         windows_of=partial(ClipWindows.for_syncnet, min_shift=cfg.compat.min_shift),
     )

@@ -67,14 +67,18 @@ class Rows:
         self.ends = torch.tensor([len(part) for part in parts]).cumsum(0)
 
     def windows(self, first: Tensor, length: int) -> Tensor:
-        """(B, length, ...): `length` rows from each of the rows (B,) int64 on; none reaches over the end of a part."""
+        """(B, length, ...): `length` rows from each of the rows (B,) int64 on; none reaches over the end of a part.
+
+        A single part may lie on any device, and the windows are made there; the numbers come from the host.
+        """
         if self.maps:
             row_bytes = self.parts[0][0].nbytes
             for part, row in locate(self.ends, first):
                 self.maps[part].announce(row * row_bytes, (row + length) * row_bytes)
         if len(self.parts) == 1:  # one index for all, wherever the rows lie
             rows = first[:, None] + torch.arange(length, device=first.device)
-            return self.parts[0].index_select(0, rows.flatten()).unflatten(0, rows.shape)
+            chosen = sent(rows.flatten(), self.parts[0].device)
+            return self.parts[0].index_select(0, chosen).unflatten(0, rows.shape)
         return torch.stack([self.parts[part][row : row + length] for part, row in locate(self.ends, first)])
 
 
@@ -103,6 +107,13 @@ class JpegRows:
         if picture is None or picture.shape != (self.size, self.size, 3):
             raise InputError(f"{self.folder}: a crop in it is damaged; {AGAIN} with verify=true, which says where")
         return picture
+
+
+def sent(values: Tensor, device: torch.device) -> Tensor:
+    """The same on a device, which is not waited for: a GPU fetches them when it gets there."""
+    if values.device == device:
+        return values
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
 
 
 def locate(ends: Tensor, rows: Tensor) -> list[tuple[int, int]]:

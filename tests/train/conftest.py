@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hydra import compose, initialize_config_module
@@ -26,6 +27,20 @@ def noise_data(tmp_path_factory) -> Path:
     (lists / "train.txt").write_text("speaker0/00000\nspeaker1/00000\n")
     (lists / "val.txt").write_text("speaker2/00000\n")
     return root
+
+
+@pytest.fixture
+def noise_root(tmp_path):
+    """Clips of pictures that differ everywhere, with gaps, of several lengths, two of which cannot be used."""
+    rng = np.random.default_rng(3)
+    frames = [range(60), [*range(3, 30), *range(33, 70)], range(100), range(15), range(0, 80, 2), range(40)]
+    for n, numbers in enumerate(frames):
+        with ClipWriter(tmp_path, f"speaker/{n}") as clip:
+            for number in numbers:
+                clip.write_frame(number, cv2.resize(rng.integers(0, 255, (9, 8, 3), np.uint8), (120, 130)))
+            clip.write_audio([rng.normal(0, 0.1, 50_000).astype(np.float32)])
+    (tmp_path / "train.txt").write_text("".join(f"speaker/{n}\n" for n in (5, 0, 2, 1, 4, 3)))
+    return tmp_path
 
 
 def config(name: str, *overrides: str) -> DictConfig:

@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 import torch
 
-import train.data
+import train.feeding
 from preprocess.pack import pack
 from tests.reference import golden
 from tests.wav2lip.test_clips import write_clip
-from train.data import GeneratorSamples, Numbers, Picks, SyncNetSamples, batches, loader, open_windows
+from train.data import GeneratorSamples, Numbers, Picks, SyncNetSamples, open_windows
 from train.draws import ClipWindows, Words, first_columns, mix
+from train.feeding import batches, loader
 from train.sources import Folders
 from wav2lip.audio import melspectrogram
-from wav2lip.clips import ClipWriter
 from wav2lip.errors import InputError
 from wav2lip.windows import first_column, frame_columns
 
@@ -287,20 +287,6 @@ def test_sound_that_ends_before_its_header_says_and_a_frame_that_vanished_are_re
     assert "jpg: cannot be read" in caplog.text
 
 
-@pytest.fixture
-def noise_root(tmp_path):
-    """Clips of pictures that differ everywhere, with gaps, of several lengths, two of which cannot be used."""
-    rng = np.random.default_rng(3)
-    frames = [range(60), [*range(3, 30), *range(33, 70)], range(100), range(15), range(0, 80, 2), range(40)]
-    for n, numbers in enumerate(frames):
-        with ClipWriter(tmp_path, f"speaker/{n}") as clip:
-            for number in numbers:
-                clip.write_frame(number, cv2.resize(rng.integers(0, 255, (9, 8, 3), np.uint8), (120, 130)))
-            clip.write_audio([rng.normal(0, 0.1, 50_000).astype(np.float32)])
-    (tmp_path / "train.txt").write_text("".join(f"speaker/{n}\n" for n in (5, 0, 2, 1, 4, 3)))
-    return tmp_path
-
-
 IDS = [f"speaker/{n}" for n in range(6)]
 SAMPLES = {"syncnet": (SyncNetSamples(5), for_syncnet), "generator": (GeneratorSamples(), ClipWindows.for_generator)}
 
@@ -412,21 +398,24 @@ def test_a_damaged_crop_of_a_jpeg_pack_is_named_and_another_is_drawn(noise_root,
 
 
 def test_an_unknown_form_is_refused(noise_root):
-    with pytest.raises(InputError, match="data=fast: is none of auto, clips, packed"):
+    with pytest.raises(InputError, match="data=fast: is none of auto, clips, packed, device"):
         opened(noise_root, "generator", "fast")
 
 
-def idle_worker():
-    train.data.GRACE = 2
-    train.data._begin_worker(0)
+def idle_worker(ready):
+    train.feeding.GRACE = 2
+    train.feeding._begin_worker(0)
+    ready.set()
     time.sleep(60)
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="Windows sends no SIGTERM to workers")
 def test_a_worker_told_to_end_stays_for_a_while_and_ends_then():
-    worker = multiprocessing.get_context("spawn").Process(target=idle_worker)
+    processes = multiprocessing.get_context("spawn")
+    ready = processes.Event()
+    worker = processes.Process(target=idle_worker, args=[ready])
     worker.start()
-    time.sleep(8)  # until it is set up
+    assert ready.wait(timeout=120)
     os.kill(worker.pid, signal.SIGINT)
     os.kill(worker.pid, signal.SIGTERM)
     time.sleep(1)

@@ -6,8 +6,9 @@ import torch
 
 import train.syncnet
 from tests.train.conftest import config
-from train.data import GeneratorSamples, Numbers, batches, loader, open_windows
+from train.data import GeneratorSamples, Numbers, open_windows
 from train.draws import ClipWindows
+from train.feeding import batches, loader
 from train.mixture import Mixture
 from train.syncnet_scores import score_expert
 from wav2lip.checkpoints import load_checkpoint
