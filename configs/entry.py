@@ -37,6 +37,7 @@ MORE: dict[str, tuple[str, ...]] = {  # what the keys may be whose defaults do n
     "disc_wt": WEIGHT,
     "ema": ("a number", "null"),
     "freeze": ("a list of words",),
+    "keep": ("a whole number", "null"),
     "longest": ("a number", "null"),
     "max_steps": ("a whole number", "null"),
     "num_workers": ("a whole number", "auto"),

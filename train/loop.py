@@ -99,6 +99,7 @@ class Loop:
     batch_size: int  # per process
     preview: Preview | None = None  # a video of held-out frames, at each validation
     accumulate: int = 1  # batches of a process that one optimizer step gathers gradients of
+    keep: int | None = None  # numbered checkpoints that stay; None: all
     progress: Progress = field(default_factory=Progress)
     _saved_step: int | None = None
 
@@ -188,16 +189,17 @@ class Loop:
         self.monitor.scalars("train", terms | speed | learning, self.progress.step)
         console.report(terms, rates)
 
-    def save(self) -> None:
-        """Write the numbered checkpoint of every network."""
+    def save(self, *, numbered: bool = True, best: bool = False) -> None:
+        """Write the checkpoint of every network: the numbered one of this step and last.pth, best.pth, or all."""
         epoch = self.progress.samples // self.schedule.epoch_samples
-        self.checkpoints.save(self.progress, epoch, self.step.state())
-        self._saved_step = self.progress.step
+        self.checkpoints.save(self.progress, epoch, self.step.state(), numbered=numbered, best=best)
+        if numbered:
+            self._saved_step = self.progress.step
 
     @property
     def checkpoints(self) -> Checkpoints:
         """Where this training's checkpoints go."""
-        return Checkpoints(self.fabric, self.folder, self.trained)
+        return Checkpoints(self.fabric, self.folder, self.trained, self.keep)
 
     def _file(self, trained: Trained) -> Path:
         return self.checkpoints.path(trained, self.progress.step)

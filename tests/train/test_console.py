@@ -6,7 +6,7 @@ import re
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.train.test_trainers import run
+from tests.train.conftest import run
 from train.console import Console, duration, in_words
 from train.monitor import Monitor
 from train.pace import Pace, Rates

@@ -5,8 +5,8 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torchvision.models.vgg import cfgs, make_layers
 
-from tests.train.test_trainers import expert, same  # noqa: F401 the fixture
-from tests.train.test_trainers import run as run_tiny
+from tests.train.conftest import run as run_tiny
+from tests.train.conftest import same
 from wav2lip.checkpoints import load_checkpoint
 from wav2lip.errors import InputError
 
@@ -26,7 +26,7 @@ def curve(folder, name):
 
 def test_while_the_critic_learns_alone_nothing_of_the_generator_moves_and_a_resume_goes_on_there(
     noise_data,
-    expert,  # noqa: F811
+    expert,
     tmp_path,
 ):
     options = ["disc_warmup=3", "ema=0.5", "clip=1.0", "warmup=2", "checkpoint_interval=1", "eval_interval=100"]
@@ -50,7 +50,7 @@ def test_while_the_critic_learns_alone_nothing_of_the_generator_moves_and_a_resu
         assert same(at(whole, 5, prefix).state_dict, at(again, 5, prefix).state_dict)
 
 
-def test_a_new_critic_for_a_generator_that_is_trained_already_gets_its_head_start(noise_data, expert, tmp_path):  # noqa: F811
+def test_a_new_critic_for_a_generator_that_is_trained_already_gets_its_head_start(noise_data, expert, tmp_path):
     plain = run("wav2lip", noise_data, tmp_path / "plain", expert, "max_steps=2", "checkpoint_interval=2")
     gan = run("wav2lip_gan", noise_data, tmp_path / "gan", expert, "disc_warmup=2", "checkpoint_interval=2",
               f"checkpoint_path={plain}/checkpoint_step000000002.pth")  # fmt: skip
@@ -58,7 +58,7 @@ def test_a_new_critic_for_a_generator_that_is_trained_already_gets_its_head_star
     assert not same(at(gan, 4).state_dict, at(gan, 6).state_dict)
 
 
-def test_weights_along_lines_are_in_the_curves_and_in_the_checkpoint(noise_data, expert, tmp_path):  # noqa: F811
+def test_weights_along_lines_are_in_the_curves_and_in_the_checkpoint(noise_data, expert, tmp_path):
     folder = run("wav2lip_gan", noise_data, tmp_path, expert, "syncnet_wt=[[0,0.0],[4,0.4]]",
                  "disc_wt=[[2,0.0],[4,0.2]]")  # fmt: skip
     assert list(curve(folder, "sync_weight").values()) == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.4])
@@ -70,7 +70,7 @@ def test_weights_along_lines_are_in_the_curves_and_in_the_checkpoint(noise_data,
     assert state["weight_schedules"]["critic"] == [[2, 0.0], [4, 0.2]]
 
 
-def test_a_heavier_mouth_and_features_are_learned_from_and_logged(noise_data, expert, tmp_path):  # noqa: F811
+def test_a_heavier_mouth_and_features_are_learned_from_and_logged(noise_data, expert, tmp_path):
     torch.manual_seed(0)
     vgg = tmp_path / "vgg16.pth"
     torch.save({f"features.{key}": value for key, value in make_layers(cfgs["D"]).state_dict().items()}, vgg)
@@ -81,6 +81,6 @@ def test_a_heavier_mouth_and_features_are_learned_from_and_logged(noise_data, ex
     assert sums["weighted_l1"] != pytest.approx(sums["l1"], rel=1e-6)
 
 
-def test_the_perceptual_term_needs_its_weight_and_its_weights(noise_data, expert, tmp_path):  # noqa: F811
+def test_the_perceptual_term_needs_its_weight_and_its_weights(noise_data, expert, tmp_path):
     with pytest.raises(InputError, match=r"perceptual_wt=0.1, perceptual_weights=None: one is nothing without"):
         run("wav2lip", noise_data, tmp_path, expert, "perceptual_wt=0.1")

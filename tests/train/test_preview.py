@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from models import SyncNet, Wav2Lip
-from tests.train.test_trainers import run
+from tests.train.conftest import run
 from train.data import GeneratorSamples, open_windows
 from train.draws import ClipWindows
 from train.preview import Excerpt, Preview, preview_of

@@ -13,46 +13,22 @@ import torch
 from lightning_fabric import Fabric
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-import train.syncnet
-import train.wav2lip
-import train.wav2lip_gan
 from models import SyncNet, Wav2Lip
 from tests.reference import tensor
-from tests.train.conftest import config
+from tests.train.conftest import ENTRY, run, same
 from tests.train.test_losses_and_steps import generator_batch, loss_weights
 from train.generator_step import GeneratorStep
 from train.loop import Loop
-from wav2lip.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from wav2lip.checkpoints import load_checkpoint
 from wav2lip.errors import InputError
 
 ROOT = Path(__file__).parents[2]
-ENTRY = {"syncnet": train.syncnet.train, "wav2lip": train.wav2lip.train, "wav2lip_gan": train.wav2lip_gan.train}
-
-
-@pytest.fixture(scope="session")
-def expert(tmp_path_factory) -> Path:
-    torch.manual_seed(1)
-    path = tmp_path_factory.mktemp("expert") / "expert.pth"
-    save_checkpoint(path, Checkpoint(SyncNet(width=0.125).state_dict()))
-    return path
-
-
-def run(trainer, data, folder, expert, *overrides):
-    common = [f"data_root={data}", f"checkpoint_dir={folder}", "debug=tiny"]
-    if trainer != "syncnet":
-        common += [f"syncnet_checkpoint_path={expert}", "preview_seconds=0"]  # see test_preview
-    assert ENTRY[trainer](config(trainer, *common, *overrides)) == 0
-    return folder
-
-
-def same(a, b):
-    return all(torch.equal(a[key], b[key]) for key in a)
 
 
 @pytest.mark.parametrize("trainer", ENTRY)
 def test_a_run_writes_its_checkpoints_curves_and_pictures(trainer, noise_data, expert, tmp_path):
     folder = run(trainer, noise_data, tmp_path / "a" / "b", expert)
-    names = ["checkpoint_step000000003.pth", "checkpoint_step000000006.pth"]
+    names = ["checkpoint_step000000003.pth", "checkpoint_step000000006.pth", "last.pth"]
     if trainer == "wav2lip_gan":
         names += [f"disc_{name}" for name in names]
     assert sorted(path.name for path in folder.glob("*.pth")) == sorted(names)
@@ -225,7 +201,7 @@ def test_an_interrupt_saves_before_leaving(number, workers, noise_data, tmp_path
     process.wait(timeout=120)
     errors = said.read_text()
     assert process.returncode == 128 + number, errors
-    (path,) = tmp_path.glob("*.pth")
+    (path,) = tmp_path.glob("checkpoint_step*.pth")
     assert load_checkpoint(path).global_step > 0
     assert f"checkpoint_path={path}" in errors
     assert "Traceback" not in errors

@@ -76,6 +76,26 @@ def test_a_bad_file_is_refused_by_name_and_nothing_in_it_is_run(tmp_path, conten
     assert "run" not in capsys.readouterr().out
 
 
+def test_one_bit_that_a_disk_turned_is_noticed(tmp_path):
+    path = tmp_path / "expert.pth"
+    network = SyncNet(width=0.0625)
+    save_checkpoint(path, Checkpoint(network.state_dict()))
+    content = bytearray(path.read_bytes())
+    content[content.index(network.audio_encoder[0].conv_block[0].weight.detach().numpy().tobytes())] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"expert\.pth: is not a whole checkpoint \(Bad CRC-32"):
+        load_checkpoint(path)
+
+
+def test_a_file_that_was_written_without_checksums_is_read(tmp_path):
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save({"state_dict": {"weight": torch.arange(4.0)}}, tmp_path / "quick.pth")
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert load_checkpoint(tmp_path / "quick.pth").state_dict["weight"].tolist() == [0, 1, 2, 3]
+
+
 def test_a_missing_file_is_refused_by_name(tmp_path):
     with pytest.raises(InputError, match=r"nothing\.pth: no such checkpoint"):
         load_checkpoint(tmp_path / "nothing.pth")
