@@ -110,7 +110,7 @@ def _leaves(defaults: Mapping[str, Any], given: Mapping[str, Any], group: str = 
 
 def _kinds(key: str, default: Any) -> tuple[str, ...]:
     more = MORE.get(key) or MORE.get(f"{key.rpartition('.')[0]}.*")
-    if more:
+    if more and any(FITS[kind](default) for kind in more):  # else it is a key of the same name in another config
         return more
     if default is None or default == MISSING:
         return ("a path",) if default else ("a path", "null")

@@ -34,7 +34,7 @@ def damage(path: Path) -> None:
     """Turn one bit of a weight."""
     content = bytearray(path.read_bytes())
     weights = load_checkpoint(path).state_dict.values()
-    content[content.index(max(weights, key=torch.numel).numpy().tobytes())] ^= 0x10
+    content[content.index(bytes(max(weights, key=torch.numel).untyped_storage()))] ^= 0x10
     path.write_bytes(content)
 
 
