@@ -188,5 +188,3 @@ def build_loop(cfg: DictConfig, fabric: Fabric, step: Step, networks: list[Train
     )
     start(cfg, loop)
     return loop
-
-
