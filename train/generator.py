@@ -17,9 +17,11 @@ from train.adversary import Adversary
 from train.data import ClipWindows, GeneratorInputs, GeneratorSamples, Windows
 from train.features import Features
 from train.generator_step import GeneratorStep
+from train.generator_verdicts import GeneratorRules
 from train.loop import Loop
 from train.loss_weights import Line, LossWeights
 from train.monitor import generator_grid
+from train.overfit import Goal
 from train.preview import preview_of
 from train.setup import build_loop, frozen, read_windows, trained
 from train.trained import Trained, unwrapped
@@ -28,19 +30,22 @@ from wav2lip.errors import InputError
 
 WEIGHTS = ("syncnet_wt", "syncnet_wt_on", "disc_wt", "perceptual_wt")  # keys of numbers or lists of [step, weight]
 
+GOAL = Goal("l1", 0.05)
+
 
 def build(cfg: DictConfig, fabric: Fabric, critic: Trained | None = None) -> Loop:
     """The loop that trains the generator, against a critic if there is one."""
     windows = partial(read_windows, cfg, fabric, samples=GeneratorSamples(), windows_of=ClipWindows.for_generator)
     expert = frozen(fabric, load_network(cfg.syncnet_checkpoint_path, SyncNet))
-    generator = replace(trained(fabric, instantiate(cfg.model), cfg), waits=cfg.disc_warmup if critic else 0)
+    alone = cfg.disc_warmup if critic and not cfg.overfit else 0  # steps in which the critic learns alone
+    generator = replace(trained(fabric, instantiate(cfg.model), cfg), waits=alone)
     step = GeneratorStep(
         fabric,
         generator.network,
         expert,
         loss_weights(cfg),
         adversary=Adversary(fabric, critic.network) if critic else None,
-        critic_alone=cfg.disc_warmup if critic else 0,
+        critic_alone=alone,
         features=features(cfg, fabric),
         mouth_weight=cfg.mouth_weight,
         expert_training_mode=cfg.compat.expert_training_mode,
@@ -56,8 +61,12 @@ def build(cfg: DictConfig, fabric: Fabric, critic: Trained | None = None) -> Loo
         return generator_grid(paint(batch), batch)
 
     networks = [generator, critic] if critic else [generator]
+    rules = partial(
+        GeneratorRules, fabric=fabric, expert=expert, expert_path=cfg.syncnet_checkpoint_path,
+        sync_threshold=cfg.sync_threshold, sync_weight=line(cfg, "syncnet_wt_on").largest,
+    )  # fmt: skip
     val = windows("val")
-    loop = build_loop(cfg, fabric, step, networks, windows("train"), val, pictures)
+    loop = build_loop(cfg, fabric, step, networks, windows("train"), val, rules, pictures)
     if fabric.is_global_zero:
         assert isinstance(val, Windows)  # only training data is mixed
         loop.preview = preview_of(val, cfg.preview_seconds, Path(cfg.checkpoint_dir), paint, fabric.device)

@@ -19,11 +19,13 @@ from torch import Tensor
 
 from train.checkpointing import Checkpoints, Progress
 from train.console import Console
+from train.judge import Judge
 from train.monitor import Monitor
 from train.pace import Pace
 from train.preview import Preview
 from train.schedules import RateSchedule
 from train.trained import Trained
+from train.verdicts import Kind
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +102,7 @@ class Loop:
     preview: Preview | None = None  # a video of held-out frames, at each validation
     accumulate: int = 1  # batches of a process that one optimizer step gathers gradients of
     keep: int | None = None  # numbered checkpoints that stay; None: all
+    judge: Judge | None = None
     progress: Progress = field(default_factory=Progress)
     _saved_step: int | None = None
 
@@ -124,8 +127,11 @@ class Loop:
                 if step % self.schedule.log_interval == 0:
                     self._report(means, pace, console)
                 with pace.paused():
-                    if step % self.schedule.eval_interval == 0 or (self.schedule.validate_first and step == 1):
-                        console.validated(self.validate())
+                    regular = step % self.schedule.eval_interval == 0 or (self.schedule.validate_first and step == 1)
+                    if regular or (self.judge is not None and self.judge.due(step)):
+                        scores = self.validate(acting=regular)
+                        console.validated(scores)
+                        self._judge(scores)
                     if step % self.schedule.checkpoint_interval == 0 or (self.schedule.save_first and step == 1):
                         self.save()
             if self._saved_step != self.progress.step:
@@ -156,6 +162,10 @@ class Loop:
         self.progress.step += 1
         self.progress.samples += self.batch_size * self.accumulate * self.fabric.world_size
 
+    def first_batches(self) -> Iterator[Any]:
+        """The batches of training from its beginning, without end."""
+        return self._inputs(self.train_batches(0))
+
     def _stopped(self, interrupt: Interrupt) -> bool:
         """Whether to stop; several processes stop at the same step, or they would wait for one another for ever."""
         if self.fabric.world_size == 1:
@@ -166,8 +176,11 @@ class Loop:
         interrupt.signal = int(told.item())
         return bool(interrupt.signal)
 
-    def validate(self) -> dict[str, float]:
-        """Score the fixed held-out windows, log them, and let the step act on them."""
+    def validate(self, *, acting: bool = True) -> dict[str, float]:
+        """Score the fixed held-out windows, log them, and let the step act on them.
+
+        acting: False in evaluations that the judge alone asked for; what the step does at its validations waits.
+        """
         with ExitStack() as averaged:
             for trained in self.trained:
                 averaged.enter_context(trained.averaged())
@@ -177,9 +190,21 @@ class Loop:
                 self.monitor.picture("val", self.pictures(first), self.progress.step)
             if self.preview is not None:
                 self.preview.write(self.progress.step)
-        self.step.after_validation(scores)
+        if acting:
+            self.step.after_validation(scores)
         self.monitor.scalars("val", scores, self.progress.step)
         return scores
+
+    def _judge(self, scores: dict[str, float]) -> None:
+        """Say whether training learns, if it is time to."""
+        if self.judge is None:
+            return
+        step = self.progress.step
+        verdicts = self.judge.evaluated(step, scores, lambda: self._inputs(self.val_batches(step)))
+        if verdicts and self.fabric.is_global_zero:
+            self.monitor.text("verdict", self.judge.say(verdicts, step), step)
+            found = {verdict.kind for verdict in verdicts}
+            self.monitor.scalars("verdict", {kind: float(kind in found) for kind in Kind}, step)
 
     def _report(self, means: Means, pace: Pace, console: Console) -> None:
         """Log what the steps since the last report came to; reading the means waits for the device."""
@@ -187,12 +212,15 @@ class Loop:
         speed = {"samples_per_second": rates.samples_per_second, "data_wait": rates.data_wait}
         learning = {f"{trained.prefix}learning_rate": trained.rates()[0] for trained in self.trained}
         self.monitor.scalars("train", terms | speed | learning, self.progress.step)
+        if self.judge is not None:
+            self.judge.hear(terms)
         console.report(terms, rates)
 
     def save(self, *, numbered: bool = True, best: bool = False) -> None:
         """Write the checkpoint of every network: the numbered one of this step and last.pth, best.pth, or all."""
         epoch = self.progress.samples // self.schedule.epoch_samples
-        self.checkpoints.save(self.progress, epoch, self.step.state(), numbered=numbered, best=best)
+        judge = {"judge": self.judge.state()} if self.judge is not None else {}
+        self.checkpoints.save(self.progress, epoch, self.step.state() | judge, numbered=numbered, best=best)
         if numbered:
             self._saved_step = self.progress.step
 

@@ -39,6 +39,11 @@ class Monitor:
             for name, value in values.items():
                 self._writer.add_scalar(f"{group}/{name}", value, step)
 
+    def text(self, name: str, text: str, step: int) -> None:
+        """Add a text, whose lines stay as they are."""
+        if self._writer is not None:
+            self._writer.add_text(name, f"```\n{text}\n```", step)
+
     def picture(self, name: str, picture: Tensor, step: int) -> None:
         """Add a picture (3, H, W) in [0, 1], RGB."""
         if self._writer is not None:

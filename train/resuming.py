@@ -118,7 +118,10 @@ def _take(
     loop.progress.step = found.step
     epoch_start = found.epoch * loop.schedule.epoch_samples  # all that a public file tells
     loop.progress.samples = int(found.extras.get("samples", epoch_start))
-    loop.step.load_state(found.extras.get("step_state", {}))
+    state = found.extras.get("step_state", {})
+    loop.step.load_state(state)
+    if loop.judge is not None:
+        loop.judge.load_state(state.get("judge"))
     restore_randomness(loop.fabric, found.extras)
     if not cfg.compat.sync_weight_kept:
         loop.step.load_state({"sync_on": False})

@@ -17,6 +17,7 @@ from torch import nn
 from train.data import Numbers, Samples, SampleSet, Windows, open_windows
 from train.ema import Ema
 from train.feeding import feed
+from train.judging import RulesOf, build_judge
 from train.loop import Loop, Schedule, Step
 from train.mixture import Mixture
 from train.monitor import Monitor
@@ -116,7 +117,8 @@ def filelist_folder(cfg: DictConfig) -> Path:
 
 def check(cfg: DictConfig, processes: int) -> None:
     """InputError for settings that cannot be trained with, before any work is done."""
-    for key in ("batch_size", "accumulate", "eval_interval", "checkpoint_interval", "log_interval", "prefetch"):
+    counts = ("batch_size", "accumulate", "eval_interval", "checkpoint_interval", "log_interval", "prefetch")
+    for key in (*counts, "overfit_steps"):
         if cfg[key] < 1:
             raise InputError(f"{key}={cfg[key]}: give a whole number from 1 up")
     if cfg.eval_windows < processes:
@@ -135,6 +137,10 @@ def check(cfg: DictConfig, processes: int) -> None:
         raise InputError(f"clip={cfg.clip}: is no norm of gradients; give for instance clip=1.0, or clip=null for none")
     if cfg.keep is not None and cfg.keep < 1:
         raise InputError(f"keep={cfg.keep}: give how many numbered checkpoints stay, from 1 up, or keep=null for all")
+    if cfg.judge_after < 0:
+        raise InputError(f"judge_after={cfg.judge_after}: give a number of steps, or 0 to judge never")
+    if cfg.overfit < 0:
+        raise InputError(f"overfit={cfg.overfit}: give a number of batches, or 0 for no self-test")
     if cfg.warmup < 0:
         raise InputError(f"warmup={cfg.warmup}: give a whole number of steps from 0 up")
     folder = Path(cfg.checkpoint_dir)
@@ -147,8 +153,11 @@ def check(cfg: DictConfig, processes: int) -> None:
 
 
 def build_loop(cfg: DictConfig, fabric: Fabric, step: Step, networks: list[Trained], train: SampleSet, val: SampleSet,
-               pictures: Any = None) -> Loop:  # fmt: skip
-    """The loop over these windows, resumed from cfg.checkpoint_path if that is given."""
+               rules: RulesOf, pictures: Any = None) -> Loop:  # fmt: skip
+    """The loop over these windows, resumed from cfg.checkpoint_path if that is given.
+
+    rules: by which the trainer is judged.
+    """
     pin = fabric.device.type == "cuda"
 
     def train_batches(first: int) -> Iterator[Any]:
@@ -185,6 +194,7 @@ def build_loop(cfg: DictConfig, fabric: Fabric, step: Step, networks: list[Train
         batch_size=cfg.batch_size,
         accumulate=cfg.accumulate,
         keep=cfg.keep,
+        judge=build_judge(cfg, rules, train, val, fabric.world_size),
     )
     start(cfg, loop)
     return loop

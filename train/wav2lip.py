@@ -6,12 +6,14 @@ from omegaconf import DictConfig
 
 from configs.entry import run
 from train import generator
+from train.overfit import overfit
 from train.setup import build_fabric
 
 
 def train(cfg: DictConfig) -> int:
     """Build the run that configs/wav2lip.yaml describes, and run it."""
-    return generator.build(cfg, build_fabric(cfg)).run()
+    loop = generator.build(cfg, build_fabric(cfg))
+    return overfit(cfg, loop, generator.GOAL) if cfg.overfit else loop.run()
 
 
 def main() -> None:

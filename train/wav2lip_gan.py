@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from configs.entry import run
 from train import generator
+from train.overfit import overfit
 from train.resuming import AUTO, take_up
 from train.setup import build_fabric, trained
 
@@ -26,7 +27,7 @@ def train(cfg: DictConfig) -> int:
     elif cfg.checkpoint_path not in (None, AUTO):
         log.warning("the critic starts untrained: no disc_checkpoint_path is given beside checkpoint_path")
         loop.step.load_state({"critic_began": None})
-    return loop.run()
+    return overfit(cfg, loop, generator.GOAL) if cfg.overfit else loop.run()
 
 
 def main() -> None:
