@@ -22,6 +22,7 @@ FITS: dict[str, Callable[[Any], bool]] = {  # what a value can be called, and wh
     "a word": lambda value: isinstance(value, str),
     "a path": lambda value: type(value) in (str, int),  # a folder may be called 2024
     "auto": lambda value: value == "auto",
+    "all": lambda value: value == "all",
     "null": lambda value: value is None,
     "a list of whole numbers": lambda value: _all(value, "a whole number"),
     "a list of numbers": lambda value: _all(value, "a number"),
@@ -36,6 +37,7 @@ MORE: dict[str, tuple[str, ...]] = {  # what the keys may be whose defaults do n
     "devices": ("a whole number", "auto", "a list of whole numbers"),
     "disc_wt": WEIGHT,
     "ema": ("a number", "null"),
+    "eval_windows": ("a whole number", "all"),
     "freeze": ("a list of words",),
     "keep": ("a whole number", "null"),
     "longest": ("a number", "null"),
@@ -48,6 +50,8 @@ MORE: dict[str, tuple[str, ...]] = {  # what the keys may be whose defaults do n
     "shots.threshold": ("a number", "null"),
     "smooth_window": ("a whole number", "auto"),
     "stages": ("a word", "a list of words"),
+    "stop.below": ("a number", "null"),
+    "stop.patience": ("a whole number", "null"),
     "syncnet_wt": WEIGHT,
     "syncnet_wt_on": WEIGHT,
 }

@@ -46,6 +46,10 @@ class SyncNetBatch(NamedTuple):
         """Network values, computed where the batch lies."""
         return SyncNetInputs(self.mel, mouths(time_second(to_network(self.frames))), self.label)
 
+    def hearing(self, mels: Tensor) -> SyncNetBatch:
+        """The same with other sounds, (B, K, 80, 16)."""
+        return self._replace(mel=mels)
+
 
 class GeneratorInputs(NamedTuple):
     """What the generator's step takes: network values on the training device."""
@@ -70,6 +74,10 @@ class GeneratorBatch(NamedTuple):
         faces = time_second(generator_input(target, reference))
         return GeneratorInputs(faces, self.frame_mels, self.window_mel, time_second(target))
 
+    def hearing(self, mels: Tensor) -> GeneratorBatch:
+        """The same with other sounds for the expert, (B, K, 80, 16)."""
+        return self._replace(window_mel=mels)
+
 
 def time_second(frames: Tensor) -> Tensor:
     """(B, T, C, H, W) -> (B, C, T, H, W), the networks' order."""
@@ -87,6 +95,8 @@ class Picks(NamedTuple):
 class SyncNetSamples:
     """Sound with the mouth it belongs to, or with a mouth of the same clip at another time, by a fair coin."""
 
+    kinds = 2  # of samples that validation has of each anchor
+
     def __init__(self, min_shift: int):
         """min_shift: frames between the right window and a wrong one; under 5 they share frames."""
         self.min_shift = min_shift
@@ -95,6 +105,11 @@ class SyncNetSamples:
         """Choose the window shown by random words (B, 2)."""
         wrong = windows.draw_other(clip, anchor, self.min_shift, words[:, 1])
         return Picks(clip, anchor, torch.where(words[:, 0] % 2 == 1, anchor, wrong))
+
+    def of_each_kind(self, windows: ClipWindows, clip: Tensor, anchor: Tensor, word: Tensor) -> list[Picks]:
+        """For validation: the anchors with their own mouths, and with others chosen by random words (B,)."""
+        wrong = windows.draw_other(clip, anchor, self.min_shift, word)
+        return [Picks(clip, anchor, anchor), Picks(clip, anchor, wrong)]
 
     def gather(self, source: Source, picks: Picks) -> SyncNetBatch:
         """Read a batch."""
@@ -106,9 +121,15 @@ class SyncNetSamples:
 class GeneratorSamples:
     """Five frames to repaint, five others of the same clip as references, and the sound."""
 
+    kinds = 1  # of samples that validation has of each anchor
+
     def pick(self, windows: ClipWindows, clip: Tensor, anchor: Tensor, words: Tensor) -> Picks:
         """Choose the reference window by random words (B, 2)."""
         return Picks(clip, anchor, windows.draw_other(clip, anchor, 1, words[:, 1]))
+
+    def of_each_kind(self, windows: ClipWindows, clip: Tensor, anchor: Tensor, word: Tensor) -> list[Picks]:
+        """For validation: the anchors with references chosen by random words (B,)."""
+        return [Picks(clip, anchor, windows.draw_other(clip, anchor, 1, word))]
 
     def gather(self, source: Source, picks: Picks) -> GeneratorBatch:
         """Read a batch."""

@@ -144,6 +144,10 @@ class ClipWindows:
         begin = self._span_ends[span] - self.span_count[span]
         return self.span_clip[span], self.span_first[span] + number - begin
 
+    def all_anchors(self) -> tuple[Tensor, Tensor]:
+        """Clip and first frame of every anchor, in order."""
+        return self.anchor_at(torch.arange(self._total, device=self.span_first.device))
+
     def draw(self, words: Tensor, clips_equal: bool) -> tuple[Tensor, Tensor]:
         """Clip and first frame of an anchor for each row of random words (B, 2).
 
@@ -189,7 +193,7 @@ class Words:
 
     def of(self, numbers: Sequence[int], attempt: int, count: int) -> Tensor:
         """(B, count) int64, each uniform in [0, 2^63)."""
-        states = mix(torch.tensor(numbers) * GOLDEN + self._keys[attempt])
+        states = mix(torch.tensor(numbers, dtype=torch.int64) * GOLDEN + self._keys[attempt])
         return mix(states[:, None] + GOLDEN * torch.arange(1, count + 1)) & LARGEST
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from models import SyncNet
 from train.adversary import Adversary
-from train.data import ClipWindows, GeneratorInputs, GeneratorSamples, Windows
+from train.data import ClipWindows, GeneratorInputs, GeneratorSamples
 from train.features import Features
 from train.generator_step import GeneratorStep
 from train.generator_verdicts import GeneratorRules
@@ -23,7 +23,7 @@ from train.loss_weights import Line, LossWeights
 from train.monitor import generator_grid
 from train.overfit import Goal
 from train.preview import preview_of
-from train.setup import build_loop, frozen, read_windows, trained
+from train.setup import build_loop, frozen, read_training, read_windows, trained
 from train.trained import Trained, unwrapped
 from wav2lip.checkpoints import load_network
 from wav2lip.errors import InputError
@@ -35,7 +35,8 @@ GOAL = Goal("l1", 0.05)
 
 def build(cfg: DictConfig, fabric: Fabric, critic: Trained | None = None) -> Loop:
     """The loop that trains the generator, against a critic if there is one."""
-    windows = partial(read_windows, cfg, fabric, samples=GeneratorSamples(), windows_of=ClipWindows.for_generator)
+    samples, windows_of = GeneratorSamples(), ClipWindows.for_generator
+    train, val = read_training(cfg, fabric, samples, windows_of), read_windows(cfg, fabric, "val", samples, windows_of)
     expert = frozen(fabric, load_network(cfg.syncnet_checkpoint_path, SyncNet))
     alone = cfg.disc_warmup if critic and not cfg.overfit else 0  # steps in which the critic learns alone
     generator = replace(trained(fabric, instantiate(cfg.model), cfg), waits=alone)
@@ -65,10 +66,8 @@ def build(cfg: DictConfig, fabric: Fabric, critic: Trained | None = None) -> Loo
         GeneratorRules, fabric=fabric, expert=expert, expert_path=cfg.syncnet_checkpoint_path,
         sync_threshold=cfg.sync_threshold, sync_weight=line(cfg, "syncnet_wt_on").largest,
     )  # fmt: skip
-    val = windows("val")
-    loop = build_loop(cfg, fabric, step, networks, windows("train"), val, rules, pictures)
+    loop = build_loop(cfg, fabric, step, networks, train, val, rules, pictures)
     if fabric.is_global_zero:
-        assert isinstance(val, Windows)  # only training data is mixed
         loop.preview = preview_of(val, cfg.preview_seconds, Path(cfg.checkpoint_dir), paint, fabric.device)
     return loop
 

@@ -7,12 +7,26 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from train.data import GeneratorInputs
 from train.losses import sync_loss
+from train.stopping import HIGHER, LOWER
+from train.trained import asked
 from wav2lip.crops import mouths
+from wav2lip.image_metrics import lower_halves, psnr, ssim
+
+BETTER = {
+    "loss": LOWER,
+    "l1": LOWER,
+    "sync": LOWER,
+    "l1_mouth": LOWER,
+    "ssim": HIGHER,
+    "psnr": HIGHER,
+    "curve_margin": HIGHER,
+}
 
 Losses = Callable[[Tensor, GeneratorInputs], dict[str, Tensor]]
 
@@ -25,10 +39,11 @@ def score_generator(
     batches: Iterable[GeneratorInputs],
     losses_of: Losses,
 ) -> dict[str, float]:
-    """Means of all losses over the batches. Leaves the generator in eval mode.
+    """Means over all windows of the batches and the processes. Leaves the generator in eval mode.
 
-    Beside them the sync loss of the true frames, which is the mark to reach, and of the reference frames as they
-    are, which is what a viewer would see of the sound without the generator.
+    Of the terms of the loss; of the sync loss of the true frames, which is the mark to reach, and of the reference
+    frames as they are, which is what a viewer would see of the sound without the generator; and of what is seen on the
+    lower halves (see wav2lip.image_metrics): mean absolute error, SSIM, and PSNR of each frame.
 
     losses_of: the terms of the trainer's loss for generated frames (B, 3, 5, 96, 96) and their batch.
     """
@@ -36,13 +51,22 @@ def score_generator(
     sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=fabric.device))
     count = 0
     for batch in batches:
-        fake = generator(batch.frame_mels, batch.faces)
-        losses = losses_of(fake, batch)
+        fake = asked(fabric, generator, batch.frame_mels, batch.faces)
+        scores = losses_of(fake, batch)
         with fabric.autocast():
-            losses["sync_of_truth"] = sync_loss(*expert(batch.window_mel, mouths(batch.target)))
-            losses["sync_of_input"] = sync_loss(*expert(batch.window_mel, mouths(batch.faces[:, 3:])))
-        for name, loss in losses.items():
-            sums[name] += loss.float()
-        count += 1
-    means: Any = fabric.all_reduce({name: total / count for name, total in sums.items()})
-    return {name: mean.item() for name, mean in means.items()}
+            scores["sync_of_truth"] = sync_loss(*expert(batch.window_mel, mouths(batch.target)))
+            scores["sync_of_input"] = sync_loss(*expert(batch.window_mel, mouths(batch.faces[:, 3:])))
+        scores |= mouth_scores(fake, batch.target)
+        for name, score in scores.items():
+            sums[name] += score.float() * len(fake)
+        count += len(fake)
+    counted = {**sums, "count": torch.tensor(float(count), device=fabric.device)}
+    total: Any = fabric.all_reduce(counted, reduce_op="sum")
+    windows = total.pop("count")
+    return {name: (value / windows).item() for name, value in total.items()}
+
+
+def mouth_scores(fake: Tensor, target: Tensor) -> dict[str, Tensor]:
+    """How like the truth the repainted lower halves are, (B, 3, T, H, W) both: means over all frames."""
+    made, true = lower_halves(fake), lower_halves(target)
+    return {"l1_mouth": F.l1_loss(made, true), "ssim": ssim(made, true).mean(), "psnr": psnr(made, true).mean()}

@@ -5,7 +5,7 @@ A step knows its networks and losses; it knows nothing of files, optimizers or l
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from train.adversary import Adversary
 from train.data import GeneratorInputs
 from train.features import Features
-from train.generator_scores import score_generator
+from train.generator_scores import BETTER, score_generator
 from train.loss_weights import LossWeights
 from train.losses import mouth_l1, sync_loss
+from train.trained import asked
 from wav2lip.crops import mouths
 
 
@@ -27,6 +28,8 @@ class GeneratorStep:
     loss = w_s * sync + w_d * perceptual + w_f * features + (1 - w_s - w_d - w_f) * L1, with the public release's names:
     perceptual is the critic's verdict. The weights may change from step to step; see train.loss_weights.
     """
+
+    watchable: Mapping[str, str] = BETTER
 
     def __init__(
         self,
@@ -128,6 +131,10 @@ class GeneratorStep:
     def all_losses(self, fake: Tensor, batch: GeneratorInputs) -> dict[str, Tensor]:
         """Every term, whatever its weight, without gradients."""
         return self.losses(fake, batch, self.adversary.losses(fake, batch.target) if self.adversary else {})
+
+    def shown(self, batch: GeneratorInputs) -> tuple[Tensor, Tensor]:
+        """Generated lips and sounds as the expert takes them."""
+        return mouths(asked(self.fabric, self.generator, batch.frame_mels, batch.faces)), batch.window_mel
 
     def after_validation(self, scores: dict[str, float]) -> None:
         """Switch the sync loss on once the lips have begun to follow."""

@@ -19,14 +19,17 @@ from train.verdicts import Given
 RulesOf = Callable[[Given], Rules]
 
 
-def build_judge(cfg: DictConfig, rules: RulesOf, train: SampleSet, val: SampleSet, processes: int) -> Judge:
+def build_judge(
+    cfg: DictConfig, rules: RulesOf, train: SampleSet, val: Windows, held_out: int, processes: int
+) -> Judge:
     """The judge of a training on these samples.
 
+    held_out: windows in a validation.
     rules: SyncNetRules or GeneratorRules, given what is known of the training.
     """
     roots = {Path(root) for root in (cfg.data_root, cfg.mix_root) if root is not None}
     given = Given(
-        amount=Amount.of(parts(train), parts(val)[0], roots, cfg.eval_windows),
+        amount=Amount.of(parts(train), val, roots, held_out),
         commands=commands_of(cfg),
         batch_size=cfg.batch_size * cfg.accumulate * processes,
         learning_rate=cfg.learning_rate,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 
 from train.checkpointing import Checkpoints, Progress
 from train.console import Console
@@ -24,7 +24,9 @@ from train.monitor import Monitor
 from train.pace import Pace
 from train.preview import Preview
 from train.schedules import RateSchedule
-from train.trained import Trained
+from train.shift_curve import measure
+from train.stopping import Watch
+from train.trained import Trained, share_statistics
 from train.verdicts import Kind
 
 log = logging.getLogger(__name__)
@@ -35,9 +37,13 @@ AGREE_EVERY = 10  # steps between the moments at which several processes ask whe
 class Step(Protocol):
     """What a trainer does with a batch; see train.syncnet_step and train.generator_step."""
 
+    expert: nn.Module  # judges lips and sounds
+    watchable: Mapping[str, str]  # scores that can be followed: train.stopping.LOWER or HIGHER
+
     def begin(self, step: int) -> None: ...
     def backward(self, batch: Any, share: float) -> dict[str, Tensor]: ...
     def validate(self, batches: Any) -> dict[str, float]: ...
+    def shown(self, batch: Any) -> tuple[Tensor, Tensor]: ...
     def after_validation(self, scores: dict[str, float]) -> None: ...
     def state(self) -> dict[str, Any]: ...
     def load_state(self, state: dict[str, Any]) -> None: ...
@@ -94,10 +100,12 @@ class Loop:
     trained: list[Trained]
     train_batches: Callable[[int], Iterator[Any]]  # from a step on, without end
     val_batches: Callable[[int], Iterator[Any]]  # of one validation, given its step
+    val_batches_around: Callable[[], Iterator[Any]]  # with the sounds at train.shift_curve.SHIFTS; may be none
     pictures: Callable[[Any], Tensor] | None  # a batch to an image grid (3, H, W) in [0, 1], RGB
     schedule: Schedule
     folder: Path
     monitor: Monitor
+    watch: Watch
     batch_size: int  # per process
     preview: Preview | None = None  # a video of held-out frames, at each validation
     accumulate: int = 1  # batches of a process that one optimizer step gathers gradients of
@@ -112,11 +120,14 @@ class Loop:
         if self.schedule.over(self.progress):
             log.info("nothing to do: step %d is at or past the end; raise max_steps or nepochs", self.progress.step)
             return 0
+        if reason := self.watch.reason_to_stop():
+            log.info("nothing to do: %s", reason)
+            return 0
         base_rates = [trained.rates() for trained in self.trained]
         pace = Pace()
         with Interrupt() as interrupt, self.monitor.after(self.progress.step), self._console() as console:
             batches = self._inputs(pace.waited(self.train_batches(self.progress.step * self.accumulate)))
-            while not (self.schedule.over(self.progress) or self._stopped(interrupt)):
+            while not (self.schedule.over(self.progress) or self.watch.reason_to_stop() or self._stopped(interrupt)):
                 for trained, rates in zip(self.trained, base_rates, strict=True):
                     trained.set_rates(rates, self.schedule.rate.factor(self.progress.step, trained.waits))
                 before = self.progress.samples
@@ -132,6 +143,8 @@ class Loop:
                         scores = self.validate(acting=regular)
                         console.validated(scores)
                         self._judge(scores)
+                        if regular:
+                            self.watch.take(scores, step)
                     if step % self.schedule.checkpoint_interval == 0 or (self.schedule.save_first and step == 1):
                         self.save()
             if self._saved_step != self.progress.step:
@@ -140,6 +153,8 @@ class Loop:
             files = " ".join(f"{trained.prefix}checkpoint_path={self._file(trained)}" for trained in self.trained)
             log.info("stopped by %s; saved, go on with %s", signal.Signals(interrupt.signal).name, files)
             return 128 + interrupt.signal
+        if reason := self.watch.reason_to_stop():
+            log.info("stops early: %s", reason)
         log.info("done: %s", self._file(self.trained[0]))
         return 0
 
@@ -184,12 +199,19 @@ class Loop:
         with ExitStack() as averaged:
             for trained in self.trained:
                 averaged.enter_context(trained.averaged())
+                share_statistics(self.fabric, trained.network)
             scores = self.step.validate(self._inputs(self.val_batches(self.progress.step)))
+            around = map(self.step.shown, self._inputs(self.val_batches_around()))
+            curve = measure(self.fabric, self.step.expert, around)
             if self.pictures is not None and self.fabric.is_global_zero:
                 first = next(self._inputs(self.val_batches(self.progress.step)))
                 self.monitor.picture("val", self.pictures(first), self.progress.step)
             if self.preview is not None:
                 self.preview.write(self.progress.step)
+        if curve is not None:
+            scores |= curve.scores()
+            if self.fabric.is_global_zero:
+                self.monitor.picture("val/curve", curve.picture(), self.progress.step)
         if acting:
             self.step.after_validation(scores)
         self.monitor.scalars("val", scores, self.progress.step)

@@ -25,7 +25,9 @@ from train.resident import Memory
 from train.resuming import start
 from train.schedules import RateSchedule
 from train.sources import WindowsOf
+from train.stopping import Watch
 from train.trained import Trained, freeze, unwrapped
+from train.validation import Validation
 from wav2lip.errors import InputError
 
 
@@ -81,30 +83,34 @@ def frozen(fabric: Fabric, network: nn.Module) -> nn.Module:
     return network.requires_grad_(False).to(fabric.device).to(memory_format=torch.channels_last)
 
 
-def read_windows(cfg: DictConfig, fabric: Fabric, split: str, samples: Samples, windows_of: WindowsOf) -> SampleSet:
+def read_training(cfg: DictConfig, fabric: Fabric, samples: Samples, windows_of: WindowsOf) -> SampleSet:
+    """The windows to train on; cfg.mix_share of them come from the train list of cfg.mix_root, if that is given."""
+    own = read_windows(cfg, fabric, "train", samples, windows_of)
+    if cfg.mix_root is None:
+        return own
+    general = read_windows(cfg, fabric, "train", samples, windows_of, "mix_root")
+    return Mixture(own, general, cfg.mix_share, cfg.seed)
+
+
+def read_windows(
+    cfg: DictConfig, fabric: Fabric, split: str, samples: Samples, windows_of: WindowsOf, root_key: str = "data_root"
+) -> Windows:
     """The windows of filelists/SPLIT.txt, from the clip folders, a pack of them or memory, as cfg.data says.
 
-    For training, cfg.mix_share of them come from the train list of cfg.mix_root, if that is given.
     windows_of: makes ClipWindows of the frames that the clips have.
     """
-    # Another seed for validation: its windows are never the first ones of training.
+    root = Path(cfg[root_key])
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder; give the {root_key} that preprocess made")
+    lists = filelist_folder(cfg) if root_key == "data_root" else root / "filelists"
+    # Another seed for validation: where it draws, as in the release, it does not draw the windows of training.
     seed = cfg.seed if split == "train" else cfg.seed + 1
     # Processes on CPUs hold their clips in the same memory; those on GPUs each have their own.
     memory = Memory(fabric.device, cfg.data_memory, 1 if fabric.device.type == "cuda" else fabric.world_size)
-
-    def windows(key: str, lists: Path) -> Windows:
-        root = Path(cfg[key])
-        if not root.is_dir():
-            raise InputError(f"{root}: no such folder; give the {key} that preprocess made")
-        return open_windows(
-            root, lists / f"{split}.txt", windows_of, samples, seed=seed, clips_equal=cfg.compat.clips_equal,
-            form=cfg.data, memory=memory,
-        )  # fmt: skip
-
-    own = windows("data_root", filelist_folder(cfg))
-    if split != "train" or cfg.mix_root is None:
-        return own
-    return Mixture(own, windows("mix_root", Path(cfg.mix_root) / "filelists"), cfg.mix_share, seed)
+    return open_windows(
+        root, lists / f"{split}.txt", windows_of, samples, seed=seed, clips_equal=cfg.compat.clips_equal,
+        form=cfg.data, memory=memory,
+    )  # fmt: skip
 
 
 def filelist_folder(cfg: DictConfig) -> Path:
@@ -121,8 +127,10 @@ def check(cfg: DictConfig, processes: int) -> None:
     for key in (*counts, "overfit_steps"):
         if cfg[key] < 1:
             raise InputError(f"{key}={cfg[key]}: give a whole number from 1 up")
-    if cfg.eval_windows < processes:
-        raise InputError(f"eval_windows={cfg.eval_windows}: give at least one for each of {processes} processes")
+    if cfg.eval_windows != "all" and cfg.eval_windows < processes:
+        raise InputError(
+            f"eval_windows={cfg.eval_windows}: give at least one for each of {processes} processes, or all"
+        )
     if cfg.lr_schedule not in ("constant", "cosine"):
         raise InputError(f"lr_schedule={cfg.lr_schedule}: there is no such schedule; choose constant or cosine")
     if cfg.lr_schedule == "cosine" and cfg.max_steps is None:
@@ -152,7 +160,7 @@ def check(cfg: DictConfig, processes: int) -> None:
         raise InputError(f"{folder}: cannot be written ({error.strerror}); choose another checkpoint_dir") from error
 
 
-def build_loop(cfg: DictConfig, fabric: Fabric, step: Step, networks: list[Trained], train: SampleSet, val: SampleSet,
+def build_loop(cfg: DictConfig, fabric: Fabric, step: Step, networks: list[Trained], train: SampleSet, val: Windows,
                rules: RulesOf, pictures: Any = None) -> Loop:  # fmt: skip
     """The loop over these windows, resumed from cfg.checkpoint_path if that is given.
 
@@ -164,19 +172,15 @@ def build_loop(cfg: DictConfig, fabric: Fabric, step: Step, networks: list[Train
         numbers = Numbers(cfg.batch_size, first, fabric.global_rank, fabric.world_size)
         return feed(train, numbers, cfg.batch_size, cfg.num_workers, pin, cfg.prefetch)
 
-    def val_batches(step_number: int) -> Iterator[Any]:
-        # Fixed windows make scores comparable; the release draws new ones each time.
-        first = step_number * cfg.eval_windows if cfg.compat.random_validation else 0
-        shared = cfg.eval_windows // fabric.world_size * fabric.world_size  # as many for each process
-        numbers = range(first + fabric.global_rank, first + shared, fabric.world_size)
-        return feed(val, numbers, cfg.batch_size, 0, pin, cfg.prefetch)
-
+    count = None if cfg.eval_windows == "all" else cfg.eval_windows
+    validation = Validation(fabric, val, cfg.batch_size, count, cfg.prefetch, redrawn=cfg.compat.random_validation)
     loop = Loop(
         fabric=fabric,
         step=step,
         trained=networks,
         train_batches=train_batches,
-        val_batches=val_batches,
+        val_batches=validation.batches,
+        val_batches_around=validation.batches_around,
         pictures=pictures,
         schedule=Schedule(
             max_steps=cfg.max_steps,
@@ -194,7 +198,8 @@ def build_loop(cfg: DictConfig, fabric: Fabric, step: Step, networks: list[Train
         batch_size=cfg.batch_size,
         accumulate=cfg.accumulate,
         keep=cfg.keep,
-        judge=build_judge(cfg, rules, train, val, fabric.world_size),
+        judge=build_judge(cfg, rules, train, val, validation.count, fabric.world_size),
+        watch=Watch(cfg.watch, step.watchable, cfg.stop.patience, cfg.stop.below),
     )
     start(cfg, loop)
     return loop

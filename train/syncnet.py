@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from configs.entry import run
 from train.data import ClipWindows, SyncNetSamples
 from train.overfit import Goal, overfit
-from train.setup import build_fabric, build_loop, read_windows, trained
+from train.setup import build_fabric, build_loop, read_training, read_windows, trained
 from train.syncnet_step import SyncNetStep
 from train.syncnet_verdicts import SyncNetRules
 from wav2lip.errors import InputError
@@ -24,16 +24,12 @@ def train(cfg: DictConfig) -> int:
     if cfg.batch_size < 2:
         raise InputError("batch_size=1: the expert's batch-norm needs at least 2 samples")
     fabric = build_fabric(cfg)
-    windows = partial(
-        read_windows,
-        cfg,
-        fabric,
-        samples=SyncNetSamples(cfg.compat.min_shift),
-        windows_of=partial(ClipWindows.for_syncnet, min_shift=cfg.compat.min_shift),
-    )
+    samples = SyncNetSamples(cfg.compat.min_shift)
+    windows_of = partial(ClipWindows.for_syncnet, min_shift=cfg.compat.min_shift)
+    train, val = read_training(cfg, fabric, samples, windows_of), read_windows(cfg, fabric, "val", samples, windows_of)
     expert = trained(fabric, instantiate(cfg.model), cfg)
     step = SyncNetStep(fabric, expert.network)
-    loop = build_loop(cfg, fabric, step, [expert], windows("train"), windows("val"), SyncNetRules)
+    loop = build_loop(cfg, fabric, step, [expert], train, val, SyncNetRules)
     return overfit(cfg, loop, GOAL) if cfg.overfit else loop.run()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,28 +13,50 @@ from torch import Tensor, nn
 
 from train.data import SyncNetInputs
 from train.losses import agreement
+from train.stopping import HIGHER, LOWER
+from train.trained import asked
 from wav2lip.metrics import roc_auc
+
+BETTER = {  # in the order in which they are told
+    "loss": LOWER,
+    "accuracy": HIGHER,
+    "accuracy_right": HIGHER,
+    "accuracy_wrong": HIGHER,
+    "auc": HIGHER,
+    "cosine_right": HIGHER,
+    "cosine_wrong": LOWER,
+    "curve_margin": HIGHER,
+}
+NONE = -1.0  # the label of what fills up the answers of a process that has fewer than others
 
 
 @torch.no_grad()
 def score_expert(fabric: Fabric, expert: nn.Module, batches: Iterable[SyncNetInputs]) -> dict[str, float]:
     """Loss, share judged right of right and of wrong pairs and their mean, ROC-AUC, mean cosine of each.
 
-    Leaves the expert in eval mode.
+    Every pair counts alike, whatever batch or process it is in. Leaves the expert in eval mode.
     """
     expert.eval()
-    scores, labels = [], []
+    answers = []
     for batch in batches:
-        scores.append(agreement(*expert(batch.mel, batch.faces)))
-        labels.append(batch.label)
-    score = _of_all_processes(fabric, scores).double()
-    right = _of_all_processes(fabric, labels) > 0.5
-    return {"loss": F.binary_cross_entropy(score, right.double()).item(), **sync_scores(score, right)}
+        score = agreement(*asked(fabric, expert, batch.mel, batch.faces)).flatten()
+        answers.append(torch.stack([score, batch.label.flatten().to(score.dtype)]))
+    score, label = _of_all_processes(fabric, torch.cat(answers, dim=1)).double()
+    right = label > 0.5
+    diverged = bool(score.isnan().any())  # for torch that is an error, here it is a score
+    loss = math.nan if diverged else F.binary_cross_entropy(score, label).item()
+    return {"loss": loss, **sync_scores(score, right)}
 
 
-def _of_all_processes(fabric: Fabric, parts: list[Tensor]) -> Tensor:
-    gathered: Any = fabric.all_gather(torch.cat(parts))
-    return gathered.flatten().cpu()
+def _of_all_processes(fabric: Fabric, answers: Tensor) -> Tensor:
+    """Scores and labels (2, N) of every process; each may have another N."""
+    if fabric.world_size == 1:
+        return answers.cpu()
+    most: Any = fabric.all_reduce(torch.tensor(answers.shape[1], device=fabric.device), reduce_op="max")
+    filled = F.pad(answers, (0, int(most) - answers.shape[1]), value=NONE)
+    gathered: Any = fabric.all_gather(filled)  # (processes, 2, most)
+    together = gathered.transpose(0, 1).flatten(1).cpu()
+    return together[:, together[1] != NONE]
 
 
 def sync_scores(score: Tensor, right: Tensor) -> dict[str, float]:

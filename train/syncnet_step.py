@@ -5,7 +5,7 @@ A step knows its network and its loss; it knows nothing of files, optimizers or 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lightning_fabric import Fabric
@@ -13,11 +13,13 @@ from torch import Tensor, nn
 
 from train.data import SyncNetInputs
 from train.losses import sync_loss
-from train.syncnet_scores import score_expert
+from train.syncnet_scores import BETTER, score_expert
 
 
 class SyncNetStep:
     """Teach the expert to tell sound that belongs to a mouth from sound that does not."""
+
+    watchable: Mapping[str, str] = BETTER
 
     def __init__(self, fabric: Fabric, expert: nn.Module):
         self.fabric, self.expert = fabric, expert
@@ -35,6 +37,10 @@ class SyncNetStep:
     def validate(self, batches: Iterable[SyncNetInputs]) -> dict[str, float]:
         """Scores on held-out batches; see train.syncnet_scores."""
         return score_expert(self.fabric, self.expert, batches)
+
+    def shown(self, batch: SyncNetInputs) -> tuple[Tensor, Tensor]:
+        """Lips and sounds as the expert takes them."""
+        return batch.faces, batch.mel
 
     def state(self) -> dict[str, Any]:
         """What a resume needs besides weights and optimizer."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from lightning_fabric import Fabric
 from torch import Tensor, nn
@@ -86,3 +87,20 @@ def freeze(network: nn.Module, names: Sequence[str]) -> list[nn.Module]:
             there = ", ".join(child for child, _ in network.named_children())
             raise InputError(f"freeze=[{','.join(names)}]: {name or 'an empty name'} is no part; there are {there}")
     return [parts[name].requires_grad_(False) for name in names]
+
+
+def asked(fabric: Fabric, network: nn.Module, *inputs: Any) -> Any:
+    """What a network answers in the precision of the run, past what joins the processes.
+
+    So each process may ask as often as it has batches, where through Fabric's wrapper they would wait for one another.
+    """
+    precision = fabric.strategy.precision
+    with fabric.autocast():
+        return precision.convert_output(unwrapped(network)(*precision.convert_input(inputs)))
+
+
+def share_statistics(fabric: Fabric, network: nn.Module) -> None:
+    """Give every process the first one's batch statistics, which are those that are saved."""
+    if fabric.world_size > 1:
+        for buffer in network.buffers():
+            buffer.copy_(fabric.broadcast(buffer))

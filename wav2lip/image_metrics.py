@@ -37,10 +37,13 @@ def ssim(picture: Tensor, truth: Tensor) -> Tensor:
     where the window lies wholly in the picture; so a picture has at least 11 rows and columns.
     """
     picture, truth = _wide(picture), _wide(truth)
-    mean_p, mean_t = _blurred(picture), _blurred(truth)
-    spread_p = _blurred(picture.square()) - mean_p.square()
-    spread_t = _blurred(truth.square()) - mean_t.square()
-    together = _blurred(picture * truth) - mean_p * mean_t
+    middle = truth.mean(dim=(1, 2, 3), keepdim=True)
+    picture, truth = picture - middle, truth - middle  # near 0, where squares are subtracted with less rounding
+    shade_p, shade_t = _blurred(picture), _blurred(truth)
+    spread_p = _blurred(picture.square()) - shade_p.square()
+    spread_t = _blurred(truth.square()) - shade_t.square()
+    together = _blurred(picture * truth) - shade_p * shade_t
+    mean_p, mean_t = shade_p + middle, shade_t + middle
     brightness = (2 * mean_p * mean_t + STABLE_MEAN) / (mean_p.square() + mean_t.square() + STABLE_MEAN)
     structure = (2 * together + STABLE_SPREAD) / (spread_p + spread_t + STABLE_SPREAD)
     return (brightness * structure).mean(dim=(1, 2, 3))
@@ -53,8 +56,8 @@ def _blurred(pictures: Tensor) -> Tensor:
     the variances of an even patch.
     """
     offsets = torch.arange(-RADIUS, RADIUS + 1, dtype=torch.float64)
-    weights = (offsets / SIGMA).square().mul(-0.5).exp()
-    weights = (weights / weights.sum()).tolist()
+    bell = (offsets / SIGMA).square().mul(-0.5).exp()
+    weights = (bell / bell.sum()).tolist()
     for dim in (2, 3):
         size = pictures.shape[dim] - 2 * RADIUS
         blurred = weights[0] * pictures.narrow(dim, 0, size)

@@ -22,6 +22,12 @@ from train.loop import Loop
 from wav2lip.checkpoints import load_checkpoint
 from wav2lip.errors import InputError
 
+CURVE = {"offset", "curve_margin"}
+SCORES = {
+    "syncnet": CURVE | {"loss", "accuracy", "accuracy_right", "accuracy_wrong", "auc", "cosine_right", "cosine_wrong"},
+    "wav2lip": CURVE | {"loss", "l1", "sync", "sync_of_truth", "sync_of_input", "l1_mouth", "ssim", "psnr"},
+}
+SCORES["wav2lip_gan"] = SCORES["wav2lip"] | {"perceptual", "critic_real", "critic_fake"}
 ROOT = Path(__file__).parents[2]
 
 
@@ -38,7 +44,10 @@ def test_a_run_writes_its_checkpoints_curves_and_pictures(trainer, noise_data, e
     curves = EventAccumulator(str(folder / "tensorboard")).Reload()
     assert {"train/loss", "val/loss"} <= set(curves.Tags()["scalars"])
     assert [event.step for event in curves.Scalars("val/loss")] == [3, 6]
-    assert bool(curves.Tags()["images"]) == (trainer != "syncnet")
+    scored = {tag.removeprefix("val/") for tag in curves.Tags()["scalars"] if tag.startswith("val/")}
+    assert SCORES[trainer] <= scored
+    pictures = {"val/curve"} if trainer == "syncnet" else {"val", "val/curve"}
+    assert set(curves.Tags()["images"]) == pictures
 
 
 @pytest.mark.parametrize("trainer", ENTRY)

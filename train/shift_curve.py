@@ -1,0 +1,81 @@
+"""How far apart lips and sound are for the expert when the sound is moved against the lips.
+
+An expert that has learned sync sees a dip at the true offset; one that goes by the speaker or the room sees a flat
+line. The generator's frames are judged likewise: the dip then tells where the lips follow the sound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from lightning_fabric import Fabric
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+from train.trained import unwrapped
+
+SHIFTS = range(-15, 16)  # frames that the sound heard lies after the lips seen; 0 is as recorded
+
+
+@dataclass(frozen=True)
+class ShiftCurve:
+    """Mean distance of lips and sound at each of SHIFTS."""
+
+    distance: np.ndarray  # (31,) float: 1 - cosine of the embeddings, in [0, 1] for SyncNet's, which are not negative
+
+    @property
+    def offset(self) -> int:
+        """Frames that the sound seems to lie after the lips: where the distance is least."""
+        return SHIFTS[int(self.distance.argmin())]
+
+    @property
+    def margin(self) -> float:
+        """How deep the dip is, median less minimum; near 0 where sync is not heard."""
+        return float(np.median(self.distance) - self.distance.min())
+
+    def scores(self) -> dict[str, float]:
+        """As they are logged."""
+        return {"offset": float(self.offset), "curve_margin": self.margin}
+
+    def picture(self) -> Tensor:
+        """(3, H, W) in [0, 1], RGB."""
+        figure = Figure(figsize=(6, 3.5), dpi=100, layout="constrained")
+        axes = figure.add_subplot()
+        axes.plot(SHIFTS, self.distance, marker=".")
+        axes.plot(self.offset, self.distance.min(), marker="o")
+        axes.axvline(0, linewidth=0.5, color="grey")
+        axes.set_xlabel("frames that the sound lies after the lips (25 a second)")
+        axes.set_ylabel("distance, 1 - cosine")
+        axes.set_title(f"least at {self.offset:+d}, {self.margin:.3f} below the median")
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        return torch.from_numpy(np.array(canvas.buffer_rgba())[..., :3]).movedim(-1, 0) / 255
+
+
+@torch.no_grad()
+def measure(fabric: Fabric, expert: nn.Module, pairs: Iterable[tuple[Tensor, Tensor]]) -> ShiftCurve | None:
+    """The mean curve over windows of all processes; None if there are none. The expert stays in the mode it was in.
+
+    pairs: lips (B, 3 * 5, H / 2, W) and the sounds (B, 31, 80, 16) around them at SHIFTS.
+    """
+    judge: Any = unwrapped(expert)
+    mode = judge.training
+    judge.eval()
+    sums = torch.zeros(len(SHIFTS) + 1, dtype=torch.float64)  # of distances, and how many
+    for lips, sounds in pairs:
+        with fabric.autocast():
+            face = judge.face_encoder(lips).flatten(1)  # (B, D)
+            audio = judge.audio_encoder(sounds.flatten(0, 1)[:, None]).flatten(1).unflatten(0, sounds.shape[:2])
+        cosine = F.cosine_similarity(audio.float(), face.float()[:, None], dim=2)  # (B, 31)
+        sums[:-1] += (1 - cosine).sum(dim=0).double().cpu()
+        sums[-1] += len(lips)
+    judge.train(mode)
+    total: Any = fabric.all_reduce(sums.to(fabric.device), reduce_op="sum")
+    distance, count = total[:-1].cpu().numpy(), int(total[-1])
+    return ShiftCurve(distance / count) if count else None
