@@ -35,6 +35,7 @@ WEIGHT = ("a number", "a list of [step, weight]")  # of a loss: the same all the
 MORE: dict[str, tuple[str, ...]] = {  # what the keys may be whose defaults do not tell
     "clip": ("a number", "null"),
     "devices": ("a whole number", "auto", "a list of whole numbers"),
+    "disc_learning_rate": ("a number", "null"),
     "disc_wt": WEIGHT,
     "ema": ("a number", "null"),
     "eval_windows": ("a whole number", "all"),

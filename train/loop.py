@@ -19,10 +19,12 @@ from torch import Tensor, nn
 
 from train.checkpointing import Checkpoints, Progress
 from train.console import Console
+from train.guard import Guard, Trouble
 from train.judge import Judge
 from train.monitor import Monitor
 from train.pace import Pace
 from train.preview import Preview
+from train.rescue import lost, rescue, together
 from train.schedules import RateSchedule
 from train.shift_curve import measure
 from train.stopping import Watch
@@ -111,11 +113,12 @@ class Loop:
     accumulate: int = 1  # batches of a process that one optimizer step gathers gradients of
     keep: int | None = None  # numbered checkpoints that stay; None: all
     judge: Judge | None = None
+    guard: Guard = field(default_factory=Guard)
     progress: Progress = field(default_factory=Progress)
     _saved_step: int | None = None
 
     def run(self) -> int:
-        """Train to the end or to a signal; returns the exit code, 0 or 128 plus the signal's number."""
+        """Train to the end, to a signal or to trouble; returns the exit code, 0, 128 plus the signal's number, or 1."""
         means = Means()
         if self.schedule.over(self.progress):
             log.info("nothing to do: step %d is at or past the end; raise max_steps or nepochs", self.progress.step)
@@ -129,14 +132,17 @@ class Loop:
             batches = self._inputs(pace.waited(self.train_batches(self.progress.step * self.accumulate)))
             while not (self.schedule.over(self.progress) or self.watch.reason_to_stop() or self._stopped(interrupt)):
                 for trained, rates in zip(self.trained, base_rates, strict=True):
-                    trained.set_rates(rates, self.schedule.rate.factor(self.progress.step, trained.waits))
+                    factor = self.schedule.rate.factor(self.progress.step, trained.waits)
+                    trained.set_rates(rates, factor * self.guard.rate(trained.prefix))
                 before = self.progress.samples
                 self.learn(batches, means)
                 pace.stepped(self.progress.samples - before)
                 console.advance()
                 step = self.progress.step
                 if step % self.schedule.log_interval == 0:
-                    self._report(means, pace, console)
+                    terms = self._report(means, pace, console)
+                    if not self._goes_on(self.guard.look(step, together(self.fabric, terms)), means):
+                        return 1
                 with pace.paused():
                     regular = step % self.schedule.eval_interval == 0 or (self.schedule.validate_first and step == 1)
                     if regular or (self.judge is not None and self.judge.due(step)):
@@ -145,10 +151,11 @@ class Loop:
                         self._judge(scores)
                         if regular:
                             self.watch.take(scores, step)
-                    if step % self.schedule.checkpoint_interval == 0 or (self.schedule.save_first and step == 1):
-                        self.save()
-            if self._saved_step != self.progress.step:
-                self.save()
+                    due = step % self.schedule.checkpoint_interval == 0 or (self.schedule.save_first and step == 1)
+                    if due and not self._saved(means):
+                        return 1
+            if self._saved_step != self.progress.step and not self._saved(means):
+                return 1
         if interrupt.signal:
             files = " ".join(f"{trained.prefix}checkpoint_path={self._file(trained)}" for trained in self.trained)
             log.info("stopped by %s; saved, go on with %s", signal.Signals(interrupt.signal).name, files)
@@ -228,8 +235,22 @@ class Loop:
             found = {verdict.kind for verdict in verdicts}
             self.monitor.scalars("verdict", {kind: float(kind in found) for kind in Kind}, step)
 
-    def _report(self, means: Means, pace: Pace, console: Console) -> None:
-        """Log what the steps since the last report came to; reading the means waits for the device."""
+    def _goes_on(self, trouble: Trouble | None, means: Means) -> bool:
+        """Whether training goes on in spite of a trouble, if there is one; it may have gone back to a checkpoint."""
+        if trouble is None:
+            return True
+        means.take()  # what was gathered since the last report may be lost as well
+        return rescue(self.guard, trouble, self.checkpoints, self.progress.step)
+
+    def _saved(self, means: Means) -> bool:
+        """Save, unless the weights are lost; whether training goes on."""
+        if not self._goes_on(lost(self.trained, self.guard.last), means):
+            return False
+        self.save()
+        return True
+
+    def _report(self, means: Means, pace: Pace, console: Console) -> dict[str, float]:
+        """Log what the steps since the last report came to, and return it; reading the means waits for the device."""
         terms, rates = means.take(), pace.take()
         speed = {"samples_per_second": rates.samples_per_second, "data_wait": rates.data_wait}
         learning = {f"{trained.prefix}learning_rate": trained.rates()[0] for trained in self.trained}
@@ -237,12 +258,14 @@ class Loop:
         if self.judge is not None:
             self.judge.hear(terms)
         console.report(terms, rates)
+        return terms
 
     def save(self, *, numbered: bool = True, best: bool = False) -> None:
         """Write the checkpoint of every network: the numbered one of this step and last.pth, best.pth, or all."""
         epoch = self.progress.samples // self.schedule.epoch_samples
         judge = {"judge": self.judge.state()} if self.judge is not None else {}
-        self.checkpoints.save(self.progress, epoch, self.step.state() | judge, numbered=numbered, best=best)
+        state = self.step.state() | judge | {"guard": self.guard.state()}
+        self.checkpoints.save(self.progress, epoch, state, numbered=numbered, best=best)
         if numbered:
             self._saved_step = self.progress.step
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 from torch.optim import Optimizer
 
 from train.checkpointing import NUMBERED, Checkpoints, numbered_files, restore_randomness
-from train.loop import Loop
 from train.trained import Trained, unwrapped
 from wav2lip.checkpoints import Checkpoint, PathType, load_checkpoint, load_weights
 from wav2lip.errors import InputError
+
+if TYPE_CHECKING:  # the loop goes back to checkpoints, with what is here
+    from train.loop import Loop
 
 log = logging.getLogger(__name__)
 
@@ -44,24 +46,33 @@ def go_on(cfg: DictConfig, loop: Loop) -> None:
     All of it is taken, whatever reset_optimizer says, which is about weights from elsewhere.
     """
     checkpoints = loop.checkpoints
-    found = newest_whole(checkpoints) if loop.fabric.is_global_zero else None
-    step = loop.fabric.broadcast(found[0].global_step if found else None)
-    if step is None:
+    found = newest(checkpoints)
+    if found is None:
         log.info("checkpoint_path=auto: there is no whole checkpoint in %s; starts at step 0", checkpoints.folder)
         return
-    if found is None:  # in another process than the first
-        found = _load(checkpoints, step)
+    step = found[0].global_step
     for trained, checkpoint in zip(loop.trained, found, strict=True):
         _take(cfg, loop, checkpoint, checkpoints.path(trained, step), trained, reset_optimizer=False)
     log.info("checkpoint_path=auto: goes on from %s", checkpoints.path(loop.trained[0], step))
 
 
-def newest_whole(checkpoints: Checkpoints) -> list[Checkpoint] | None:
-    """The newest numbered checkpoints, one of each network and all saved at the same moment; None if there are none.
+def newest(checkpoints: Checkpoints, until: int | None = None) -> list[Checkpoint] | None:
+    """The newest whole numbered checkpoints, the same in all processes; None if there are none.
 
-    What is passed over is logged with the reason.
+    until: step of the last ones that count; None: all count.
     """
+    found = _newest_whole(checkpoints, until) if checkpoints.fabric.is_global_zero else None
+    step = checkpoints.fabric.broadcast(found[0].global_step if found else None)
+    if step is None:
+        return None
+    return found or _load(checkpoints, step)
+
+
+def _newest_whole(checkpoints: Checkpoints, until: int | None) -> list[Checkpoint] | None:
+    """One checkpoint of each network, all saved at the same moment. What is passed over is logged with the reason."""
     for step, _ in numbered_files(checkpoints.folder, checkpoints.trained[0].prefix):
+        if until is not None and step > until:
+            continue
         try:
             return _load(checkpoints, step)
         except InputError as error:
@@ -122,6 +133,7 @@ def _take(
     loop.step.load_state(state)
     if loop.judge is not None:
         loop.judge.load_state(state.get("judge"))
+    loop.guard.load_state(state.get("guard"))
     restore_randomness(loop.fabric, found.extras)
     if not cfg.compat.sync_weight_kept:
         loop.step.load_state({"sync_on": False})

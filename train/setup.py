@@ -17,6 +17,7 @@ from torch import nn
 from train.data import Numbers, Samples, SampleSet, Windows, open_windows
 from train.ema import Ema
 from train.feeding import feed
+from train.guard import ACTIONS, Guard
 from train.judging import RulesOf, build_judge
 from train.loop import Loop, Schedule, Step
 from train.mixture import Mixture
@@ -65,14 +66,24 @@ def cpu_computes_bf16() -> bool:
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
-def trained(fabric: Fabric, network: nn.Module, cfg: DictConfig, prefix: str = "", averaged: bool = True) -> Trained:
+def trained(
+    fabric: Fabric,
+    network: nn.Module,
+    cfg: DictConfig,
+    prefix: str = "",
+    averaged: bool = True,
+    rate: float | None = None,
+) -> Trained:
     """A network on its device with the configured Adam.
 
     averaged: keep an average of its weights, if the config asks for one.
+    rate: its learning rate; None: the configured one.
     """
     network = network.to(memory_format=torch.channels_last)  # what convolutions are fastest in, on CPUs too
     frozen_parts = freeze(network, () if prefix else cfg.freeze)  # of the critic all is trained
-    optimizer = torch.optim.Adam(network.parameters(), lr=cfg.learning_rate, betas=tuple(cfg.betas))
+    optimizer = torch.optim.Adam(
+        network.parameters(), lr=cfg.learning_rate if rate is None else rate, betas=tuple(cfg.betas)
+    )
     wrapped, optimizer = fabric.setup(network, optimizer)
     ema = Ema(unwrapped(wrapped), cfg.ema) if averaged and cfg.ema is not None else None
     return Trained(wrapped, optimizer, prefix, ema, cfg.clip, frozen_parts)
@@ -200,6 +211,24 @@ def build_loop(cfg: DictConfig, fabric: Fabric, step: Step, networks: list[Train
         keep=cfg.keep,
         judge=build_judge(cfg, rules, train, val, validation.count, fabric.world_size),
         watch=Watch(cfg.watch, step.watchable, cfg.stop.patience, cfg.stop.below),
+        guard=build_guard(cfg, fabric),
     )
     start(cfg, loop)
     return loop
+
+
+def build_guard(cfg: DictConfig, fabric: Fabric) -> Guard:
+    """What watches over a training, as the config says, checked."""
+    wanted = cfg.guard
+    if wanted.action not in ACTIONS:
+        raise InputError(f"guard.action={wanted.action}: there is no such action; choose {', '.join(ACTIONS)}")
+    if wanted.patience < 1 or wanted.rollbacks < 0:
+        raise InputError(
+            f"guard.patience={wanted.patience}, guard.rollbacks={wanted.rollbacks}: give whole numbers from 1 and 0 up"
+        )
+    if wanted.sync_factor <= 1 or not 0 < wanted.rate_factor < 1:
+        raise InputError(
+            f"guard.sync_factor={wanted.sync_factor}, guard.rate_factor={wanted.rate_factor}: the first must be above "
+            "1, the second between 0 and 1"
+        )
+    return Guard(**wanted, skips=getattr(fabric.strategy.precision, "scaler", None) is not None)

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 def train(cfg: DictConfig) -> int:
     """Build the run that configs/wav2lip_gan.yaml describes, and run it."""
     fabric = build_fabric(cfg)
-    critic = trained(fabric, instantiate(cfg.disc), cfg, prefix="disc_", averaged=False)
+    critic = trained(fabric, instantiate(cfg.disc), cfg, prefix="disc_", averaged=False, rate=cfg.disc_learning_rate)
     loop = generator.build(cfg, fabric, critic)
     resumed = cfg.checkpoint_path == AUTO and loop.progress.step > 0  # and the critic with it
     if cfg.disc_checkpoint_path and not resumed:
