@@ -5,8 +5,7 @@ import math
 import pytest
 
 import train.wav2lip
-from tests.train.conftest import config
-from tests.train.test_trainers import expert, same  # noqa: F401 the fixture
+from tests.train.conftest import config, same
 from train.generator_step import GeneratorStep
 from train.guard import Guard
 from wav2lip.checkpoints import load_checkpoint
@@ -97,7 +96,7 @@ def test_a_guard_that_goes_on_judges_as_if_it_had_never_stopped():
     assert told[0] == told[1] is not None
 
 
-def start(data, folder, expert, *overrides):  # noqa: F811
+def start(data, folder, expert, *overrides):
     common = [f"data_root={data}", f"checkpoint_dir={folder}", "debug=tiny", f"syncnet_checkpoint_path={expert}",
               "batch_size=2", "checkpoint_interval=1", "eval_interval=100"]  # fmt: skip
     if "preview_seconds" in config("wav2lip"):
@@ -109,7 +108,7 @@ def at(folder, step):
     return load_checkpoint(folder / f"checkpoint_step{step:09d}.pth")
 
 
-def test_numbers_that_are_none_stop_a_run_with_code_1_and_are_not_saved(noise_data, expert, tmp_path, caplog):  # noqa: F811
+def test_numbers_that_are_none_stop_a_run_with_code_1_and_are_not_saved(noise_data, expert, tmp_path, caplog):
     assert start(noise_data, tmp_path, expert, "learning_rate=1e30") == 1
     last = sorted(tmp_path.glob("checkpoint_step*.pth"))[-1]
     assert all(value.isfinite().all() for value in load_checkpoint(last).state_dict.values())
@@ -139,7 +138,7 @@ def poisoned(monkeypatch):
 @pytest.mark.usefixtures("poisoned")
 def test_a_rollback_goes_on_from_the_last_checkpoint_at_half_the_rate_and_a_resume_comes_to_the_same(
     noise_data,
-    expert,  # noqa: F811
+    expert,
     tmp_path,
     caplog,
 ):
@@ -161,7 +160,7 @@ def test_a_rollback_goes_on_from_the_last_checkpoint_at_half_the_rate_and_a_resu
 
 
 @pytest.mark.usefixtures("poisoned")
-def test_without_rollback_the_same_stops_and_the_good_weights_stay(noise_data, expert, tmp_path, caplog):  # noqa: F811
+def test_without_rollback_the_same_stops_and_the_good_weights_stay(noise_data, expert, tmp_path, caplog):
     assert start(noise_data, tmp_path, expert) == 1
     assert "weights came to NaN or infinity after step 5 and are not saved; go back to a checkpoint" in caplog.text
     assert max(int(path.stem[-9:]) for path in tmp_path.glob("checkpoint_step*.pth")) == 4
@@ -172,6 +171,6 @@ def test_without_rollback_the_same_stops_and_the_good_weights_stay(noise_data, e
     ("guard.patience=0", "guard.patience=0, guard.rollbacks=3: give whole numbers"),
     ("guard.rate_factor=1.5", "guard.rate_factor=1.5: the first must be above 1"),
 ])  # fmt: skip
-def test_a_guard_that_cannot_be_is_one_sentence(override, sentence, noise_data, expert, tmp_path):  # noqa: F811
+def test_a_guard_that_cannot_be_is_one_sentence(override, sentence, noise_data, expert, tmp_path):
     with pytest.raises(InputError, match=sentence):
         start(noise_data, tmp_path, expert, override)
