@@ -31,8 +31,10 @@ class Adversary:
 
     @torch.no_grad()
     def losses(self, fake: Tensor, real: Tensor) -> dict[str, Tensor]:
-        """What `learn` gives, without gradients: for validation."""
-        return named(*self._judged(fake, real))
+        """What `learn` gives, without gradients, for validation; and the shares of either that are judged right."""
+        on_fake, on_real = self._judged(fake, real)
+        right = {"critic_accuracy_real": on_real > 0.5, "critic_accuracy_fake": on_fake <= 0.5}
+        return named(on_fake, on_real) | {name: verdicts.float().mean() for name, verdicts in right.items()}
 
     def learn(self, fake: Tensor, real: Tensor, share: float, *, advise: bool) -> dict[str, Tensor]:
         """Add the gradients of the critic's losses times `share` to the critic.

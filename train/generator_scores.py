@@ -27,6 +27,7 @@ BETTER = {
     "psnr": HIGHER,
     "curve_margin": HIGHER,
 }
+OF_CRITIC = {"perceptual": LOWER}
 
 Losses = Callable[[Tensor, GeneratorInputs], dict[str, Tensor]]
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from train.adversary import Adversary
 from train.data import GeneratorInputs
 from train.features import Features
-from train.generator_scores import BETTER, score_generator
+from train.generator_scores import BETTER, OF_CRITIC, score_generator
 from train.loss_weights import LossWeights
 from train.losses import mouth_l1, sync_loss
 from train.trained import asked
@@ -28,8 +28,6 @@ class GeneratorStep:
     loss = w_s * sync + w_d * perceptual + w_f * features + (1 - w_s - w_d - w_f) * L1, with the public release's names:
     perceptual is the critic's verdict. The weights may change from step to step; see train.loss_weights.
     """
-
-    watchable: Mapping[str, str] = BETTER
 
     def __init__(
         self,
@@ -51,6 +49,7 @@ class GeneratorStep:
         expert_training_mode: let the expert normalise by batch statistics and overwrite its own, as the release does.
         """
         self.fabric, self.generator, self.weights = fabric, generator, weights
+        self.watchable: Mapping[str, str] = BETTER | OF_CRITIC if adversary else BETTER
         self.expert = expert.requires_grad_(False).train(expert_training_mode)
         self.adversary, self.critic_alone = adversary, critic_alone
         self.features, self.mouth_weight = features, mouth_weight

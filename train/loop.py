@@ -144,15 +144,15 @@ class Loop:
                     if not self._goes_on(self.guard.look(step, together(self.fabric, terms)), means):
                         return 1
                 with pace.paused():
+                    best = False
                     regular = step % self.schedule.eval_interval == 0 or (self.schedule.validate_first and step == 1)
                     if regular or (self.judge is not None and self.judge.due(step)):
                         scores = self.validate(acting=regular)
                         console.validated(scores)
                         self._judge(scores)
-                        if regular:
-                            self.watch.take(scores, step)
+                        best = regular and self.watch.take(scores, step)
                     due = step % self.schedule.checkpoint_interval == 0 or (self.schedule.save_first and step == 1)
-                    if due and not self._saved(means):
+                    if (due or best) and not self._saved(means, numbered=due, best=best):
                         return 1
             if self._saved_step != self.progress.step and not self._saved(means):
                 return 1
@@ -242,11 +242,14 @@ class Loop:
         means.take()  # what was gathered since the last report may be lost as well
         return rescue(self.guard, trouble, self.checkpoints, self.progress.step)
 
-    def _saved(self, means: Means) -> bool:
+    def _saved(self, means: Means, *, numbered: bool = True, best: bool = False) -> bool:
         """Save, unless the weights are lost; whether training goes on."""
-        if not self._goes_on(lost(self.trained, self.guard.last), means):
+        trouble = lost(self.trained, self.guard.last)
+        if not self._goes_on(trouble, means):
             return False
-        self.save()
+        best = best and trouble is None  # what it went back to is not what was validated
+        if numbered or best:
+            self.save(numbered=numbered, best=best)
         return True
 
     def _report(self, means: Means, pace: Pace, console: Console) -> dict[str, float]:
@@ -263,8 +266,9 @@ class Loop:
     def save(self, *, numbered: bool = True, best: bool = False) -> None:
         """Write the checkpoint of every network: the numbered one of this step and last.pth, best.pth, or all."""
         epoch = self.progress.samples // self.schedule.epoch_samples
-        judge = {"judge": self.judge.state()} if self.judge is not None else {}
-        state = self.step.state() | judge | {"guard": self.guard.state()}
+        state = self.step.state() | {"guard": self.guard.state(), "watch": self.watch.state()}
+        if self.judge is not None:
+            state["judge"] = self.judge.state()
         self.checkpoints.save(self.progress, epoch, state, numbered=numbered, best=best)
         if numbered:
             self._saved_step = self.progress.step

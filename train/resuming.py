@@ -131,6 +131,7 @@ def _take(
     loop.progress.samples = int(found.extras.get("samples", epoch_start))
     state = found.extras.get("step_state", {})
     loop.step.load_state(state)
+    loop.watch.load_state(state.get("watch", {}))
     if loop.judge is not None:
         loop.judge.load_state(state.get("judge"))
     loop.guard.load_state(state.get("guard"))

@@ -46,7 +46,12 @@ class Watch:
         self.best = Best(score)
 
     def take(self, scores: Mapping[str, float], step: int) -> bool:
-        """Take in the scores of the validation after a step; whether they are the best so far."""
+        """Take in the scores of the validation after a step; whether they are the best so far.
+
+        Raises: InputError if the one to follow is not among them.
+        """
+        if self.best.score not in scores:
+            raise InputError(f"watch={self.best.score}: this validation has none; choose one of {', '.join(scores)}")
         value = scores[self.best.score]
         if math.isnan(value) or (self.best.value is not None and self.sign * (value - self.best.value) >= 0):
             self.best.since += 1

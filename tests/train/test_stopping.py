@@ -4,12 +4,14 @@ import math
 import re
 
 import pytest
+import torch
 
 import train.syncnet
 from tests.train.conftest import config
 from train.monitor import Monitor
 from train.stopping import HIGHER, LOWER, Watch
 from train.syncnet_step import SyncNetStep
+from wav2lip.checkpoints import load_checkpoint
 from wav2lip.errors import InputError
 
 DIRECTIONS = {"loss": LOWER, "auc": HIGHER}
@@ -82,6 +84,11 @@ def test_what_cannot_be_watched_is_refused(arguments, sentence):
         Watch(directions=DIRECTIONS, **arguments)
 
 
+def test_a_score_that_the_validations_do_not_have_is_refused():
+    with pytest.raises(InputError, match="watch=loss: this validation has none; choose one of l1, sync"):
+        Watch("loss", DIRECTIONS).take({"l1": 0.1, "sync": 0.2}, 1)
+
+
 @pytest.fixture
 def scripted(monkeypatch, noise_data, tmp_path):
     """Runs the expert's trainer with losses of validations made up; returns the steps after which it validated."""
@@ -107,3 +114,28 @@ def test_training_ends_when_patience_is_worn_out_and_says_so(scripted, caplog):
 
 def test_training_ends_at_its_mark(scripted):
     assert scripted([0.6, 0.3, 0.2, 0.1], "stop.below=0.25") == [1, 2, 3]
+
+
+def test_the_best_checkpoint_has_the_weights_of_the_best_validation(scripted, tmp_path):
+    scripted([0.6, 0.4, 0.5, 0.5], "max_steps=4", "checkpoint_interval=1", "learning_rate=0.01")
+    best, second, last = (load_checkpoint(tmp_path / f"{name}.pth")
+                          for name in ("best", "checkpoint_step000000002", "last"))  # fmt: skip
+    assert (best.global_step, last.global_step) == (2, 4)
+    assert all(torch.equal(best.state_dict[key], second.state_dict[key]) for key in best.state_dict)
+    assert any(not torch.equal(best.state_dict[key], last.state_dict[key]) for key in best.state_dict)
+
+
+def test_the_best_checkpoint_is_written_between_the_numbered_ones_too(scripted, tmp_path):
+    scripted([0.6, 0.4, 0.5, 0.5], "max_steps=4", "checkpoint_interval=3")
+    assert load_checkpoint(tmp_path / "best.pth").global_step == 2
+    numbered = sorted(path.name for path in tmp_path.glob("checkpoint_step*.pth"))
+    assert numbered == ["checkpoint_step000000003.pth", "checkpoint_step000000004.pth"]
+
+
+def test_patience_and_the_best_survive_a_resume(scripted, tmp_path):
+    scripted([0.6, 0.5, 0.7], "max_steps=3", "stop.patience=3")
+    resumed = scripted([0.7, 0.55, 0.4, 0.3], "max_steps=7", "stop.patience=3", "checkpoint_path=auto")
+    assert resumed == [4, 5]  # with step 3 they are three without a better value
+    assert load_checkpoint(tmp_path / "best.pth").global_step == 2
+    again = scripted([0.1], "max_steps=7", "stop.patience=3", "checkpoint_path=auto")
+    assert again == []  # what is over is over

@@ -27,14 +27,16 @@ SCORES = {
     "syncnet": CURVE | {"loss", "accuracy", "accuracy_right", "accuracy_wrong", "auc", "cosine_right", "cosine_wrong"},
     "wav2lip": CURVE | {"loss", "l1", "sync", "sync_of_truth", "sync_of_input", "l1_mouth", "ssim", "psnr"},
 }
-SCORES["wav2lip_gan"] = SCORES["wav2lip"] | {"perceptual", "critic_real", "critic_fake"}
+SCORES["wav2lip_gan"] = SCORES["wav2lip"] | {
+    "perceptual", "critic_real", "critic_fake", "critic_accuracy_real", "critic_accuracy_fake",
+}  # fmt: skip
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("trainer", ENTRY)
 def test_a_run_writes_its_checkpoints_curves_and_pictures(trainer, noise_data, expert, tmp_path):
     folder = run(trainer, noise_data, tmp_path / "a" / "b", expert)
-    names = ["checkpoint_step000000003.pth", "checkpoint_step000000006.pth", "last.pth"]
+    names = ["best.pth", "checkpoint_step000000003.pth", "checkpoint_step000000006.pth", "last.pth"]
     if trainer == "wav2lip_gan":
         names += [f"disc_{name}" for name in names]
     assert sorted(path.name for path in folder.glob("*.pth")) == sorted(names)
