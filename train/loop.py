@@ -24,7 +24,8 @@ from train.judge import Judge
 from train.monitor import Monitor
 from train.pace import Pace
 from train.preview import Preview
-from train.rescue import lost, rescue, together
+from train.processes import mean_of_all
+from train.rescue import lost, rescue
 from train.schedules import RateSchedule
 from train.shift_curve import measure
 from train.stopping import Watch
@@ -141,7 +142,7 @@ class Loop:
                 step = self.progress.step
                 if step % self.schedule.log_interval == 0:
                     terms = self._report(means, pace, console)
-                    if not self._goes_on(self.guard.look(step, together(self.fabric, terms)), means):
+                    if not self._goes_on(self.guard.look(step, terms), means):
                         return 1
                 with pace.paused():
                     best = False
@@ -254,7 +255,7 @@ class Loop:
 
     def _report(self, means: Means, pace: Pace, console: Console) -> dict[str, float]:
         """Log what the steps since the last report came to, and return it; reading the means waits for the device."""
-        terms, rates = means.take(), pace.take()
+        terms, rates = mean_of_all(self.fabric, means.take()), pace.take()
         speed = {"samples_per_second": rates.samples_per_second, "data_wait": rates.data_wait}
         learning = {f"{trained.prefix}learning_rate": trained.rates()[0] for trained in self.trained}
         self.monitor.scalars("train", terms | speed | learning, self.progress.step)

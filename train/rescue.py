@@ -6,7 +6,6 @@ import logging
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
 
 from train.checkpointing import Checkpoints
 from train.guard import Guard, Trouble
@@ -57,16 +56,6 @@ def lost(trained: list[Trained], sound: int) -> Trouble | None:
         networks=(GENERATOR, CRITIC),
         fatal=True,
     )
-
-
-def together(fabric: Fabric, means: dict[str, float]) -> dict[str, float]:
-    """The means over all processes, so that all judge alike."""
-    if fabric.world_size == 1:
-        return means
-    names = sorted(means)
-    shared = fabric.all_reduce(torch.tensor([means[name] for name in names]), reduce_op="mean")
-    assert isinstance(shared, Tensor)
-    return dict(zip(names, shared.tolist(), strict=True))
 
 
 def tell(fabric: Fabric, level: int, sentence: str) -> None:

@@ -22,11 +22,13 @@ from train.judging import RulesOf, build_judge
 from train.loop import Loop, Schedule, Step
 from train.mixture import Mixture
 from train.monitor import Monitor
+from train.processes import first_alone_tells_news
 from train.resident import Memory
 from train.resuming import start
 from train.schedules import RateSchedule
 from train.sources import WindowsOf
 from train.stopping import Watch
+from train.sync_batchnorm import synchronize
 from train.trained import Trained, freeze, unwrapped
 from train.validation import Validation
 from wav2lip.errors import InputError
@@ -46,6 +48,7 @@ def build_fabric(cfg: DictConfig) -> Fabric:
     except (RuntimeError, ValueError) as error:
         raise InputError(f"device={cfg.device} devices={devices} precision={cfg.precision}: {error}") from error
     fabric.launch()
+    first_alone_tells_news(fabric)
     fabric.seed_everything(cfg.seed, verbose=False)
     check(cfg, fabric.world_size)
     return fabric
@@ -80,6 +83,8 @@ def trained(
     rate: its learning rate; None: the configured one.
     """
     network = network.to(memory_format=torch.channels_last)  # what convolutions are fastest in, on CPUs too
+    if cfg.sync_batchnorm and fabric.world_size > 1:
+        network = synchronize(network, on_gpu=fabric.device.type == "cuda")
     frozen_parts = freeze(network, () if prefix else cfg.freeze)  # of the critic all is trained
     optimizer = torch.optim.Adam(
         network.parameters(), lr=cfg.learning_rate if rate is None else rate, betas=tuple(cfg.betas)

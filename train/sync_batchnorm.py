@@ -5,6 +5,8 @@ torch.nn.SyncBatchNorm is that on GPUs alone; here is one for CPUs too. Names in
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
@@ -50,7 +52,9 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
 
     @torch.no_grad()
     def _remember(self, mean: Tensor, var: Tensor, count: int) -> None:
-        assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.momentum is not None
         assert self.num_batches_tracked is not None
         self.num_batches_tracked.add_(1)
         self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
@@ -77,11 +81,11 @@ class _Sum(torch.autograd.Function):
     """The sum over all processes, forwards of values and backwards of gradients."""
 
     @staticmethod
-    def forward(_ctx, own: Tensor) -> Tensor:
+    def forward(_ctx: Any, own: Tensor) -> Tensor:
         total = own.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(total)
         return total
 
     @staticmethod
-    def backward(_ctx, gradient: Tensor) -> Tensor:
+    def backward(_ctx: Any, gradient: Tensor) -> Tensor:
         return _Sum.forward(_ctx, gradient)

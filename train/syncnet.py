@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from configs.entry import run
 from train.data import ClipWindows, SyncNetSamples
 from train.overfit import Goal, overfit
+from train.processes import said_once
 from train.setup import build_fabric, build_loop, read_training, read_windows, trained
 from train.syncnet_step import SyncNetStep
 from train.syncnet_verdicts import SyncNetRules
@@ -35,7 +36,7 @@ def train(cfg: DictConfig) -> int:
 
 def main() -> None:
     """Entry point."""
-    run(train, "syncnet")
+    run(said_once(train), "syncnet")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 from configs.entry import run
 from train import generator
 from train.overfit import overfit
+from train.processes import said_once
 from train.setup import build_fabric
 
 
@@ -18,7 +19,7 @@ def train(cfg: DictConfig) -> int:
 
 def main() -> None:
     """Entry point."""
-    run(train, "wav2lip")
+    run(said_once(train), "wav2lip")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from configs.entry import run
 from train import generator
 from train.overfit import overfit
+from train.processes import said_once
 from train.resuming import AUTO, take_up
 from train.setup import build_fabric, trained
 
@@ -32,7 +33,7 @@ def train(cfg: DictConfig) -> int:
 
 def main() -> None:
     """Entry point."""
-    run(train, "wav2lip_gan")
+    run(said_once(train), "wav2lip_gan")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from models import SyncNet
+from models import SyncNet, Wav2Lip
 from tests.train.two_processes import in_two_processes
 from train.sync_batchnorm import SyncBatchNorm2d, gather_with_gradients, synchronize
 
@@ -30,6 +30,20 @@ def learn(model: nn.Module, batch: torch.Tensor) -> dict[str, torch.Tensor]:
     return {"out": out.detach(), "input": batch.grad, **gradients, **model.state_dict()}
 
 
+def gradients_of_the_networks(first: int, last: int, wrap) -> dict[str, torch.Tensor]:
+    """Of the expert and of the generator in float64 on samples first to last of eight; gradients of a mean."""
+    torch.manual_seed(2)
+    mel, faces, frames = torch.randn(8, 1, 80, 16), torch.rand(8, 15, 48, 96), torch.rand(8, 6, 96, 96)
+    mel, faces, frames = (part[first:last].double() for part in (mel, faces, frames))
+    expert, generator = SyncNet(width=0.0625).double(), Wav2Lip(width=0.0625).double()
+    wrapped = wrap(expert), wrap(generator)
+    audio, face = wrapped[0](mel, faces)
+    (audio * face).sum(1).mean().backward()
+    wrapped[1](mel, frames).square().mean().backward()
+    return {f"{n} {name}": parameter.grad for n, network in enumerate((expert, generator))
+            for name, parameter in network.named_parameters()}  # fmt: skip
+
+
 def half(rank: int) -> dict[str, torch.Tensor]:
     model = DistributedDataParallel(synchronize(network(), on_gpu=False))
     found = learn(model, whole_batch()[rank * 4 : rank * 4 + 4])
@@ -37,6 +51,7 @@ def half(rank: int) -> dict[str, torch.Tensor]:
     everyone = gather_with_gradients(own)
     (everyone.prod() * (rank + 1)).backward()
     found |= {"everyone": everyone, "gradient": own.grad}
+    found |= gradients_of_the_networks(rank * 4, rank * 4 + 4, lambda n: DistributedDataParallel(synchronize(n, False)))
     return {name.replace("module.", ""): value.detach() for name, value in found.items()}
 
 
@@ -51,10 +66,17 @@ def test_two_processes_normalise_learn_and_remember_as_one_with_both_halves(halv
         ours = torch.cat([found[name] for found in halves])
         # In one process the mean is over eight samples, in each of two over four.
         torch.testing.assert_close(ours / 2 if name == "input" else ours, expected.pop(name), rtol=1e-4, atol=1e-5)
-    assert list(halves[0])[2:-2] == list(expected)
+    assert list(halves[0])[2 : 2 + len(expected)] == list(expected)
     for name, value in expected.items():
         for found in halves:
             torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_gradients_of_the_networks_over_two_processes_are_those_of_one(halves):
+    expected = gradients_of_the_networks(0, 8, lambda network: network)
+    assert len(expected) > 100
+    for name, gradient in expected.items():
+        torch.testing.assert_close(halves[1][name], gradient, rtol=1e-7, atol=1e-12, msg=name)
 
 
 def test_what_is_gathered_passes_the_gradients_of_all_losses_to_where_it_came_from(halves):
