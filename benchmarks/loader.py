@@ -1,10 +1,12 @@
-"""Training samples a second from a clip folder and from a pack, beside the plain way that the public release takes.
+"""Training samples a second in each form of the data, beside the plain way that the public release takes.
 
-    python benchmarks/loader.py [--seconds 10 125] [--batch 16 64] [--workers 0 1] [--shards 1]
+    python benchmarks/loader.py [--seconds 10 125] [--batch 16 64] [--workers 0 1] [--shards 1] [--steps 10]
 
 The plain way lists the folder, decodes and resizes the JPEGs and computes the mel of the clip's whole sound for each
 sample; from clip folders the folder was listed and the mel computed once; a pack, raw or JPEG, is gathered from a batch
-at a time. One process, one thread, alternating, medians. The second table is through a DataLoader.
+at a time; held is data=device with the CPU as device: decoded once, then gathered from memory. One process, one thread,
+alternating, medians, of the core's own time. The second table is through the loader, by the clock; --steps adds what
+share of a real step of the expert's training, on all cores, is spent waiting for data.
 """
 
 from __future__ import annotations
@@ -20,9 +22,14 @@ import cv2
 import numpy as np
 import torch
 
+from models import SyncNet
 from preprocess.pack import pack
-from train.data import GeneratorSamples, Numbers, SyncNetSamples, Windows, loader, open_windows
+from train.data import GeneratorSamples, Numbers, SyncNetSamples, Windows, open_windows
 from train.draws import ClipWindows, Runs
+from train.feeding import batches, feed, loader
+from train.losses import sync_loss
+from train.pace import Pace
+from train.resident import Memory
 from wav2lip.audio import load_wav, melspectrogram
 from wav2lip.clips import ClipWriter
 from wav2lip.packed import Pack
@@ -62,12 +69,14 @@ def plain(folder: Path, rng: np.random.Generator, windows: int) -> None:
         torch.FloatTensor(np.ascontiguousarray(array))
 
 
-def rate(batch: Callable[[int], object], batches: int, size: int) -> float:
-    """Samples a second of one timed run."""
-    began = time.perf_counter()
+def rate(
+    batch: Callable[[int], object], batches: int, size: int, clock: Callable[[], float] = time.process_time
+) -> float:
+    """Samples a second of one timed run; by default of a core's own time, whatever else runs on the machine."""
+    began = clock()
     for number in range(batches):
         batch(number)
-    return batches * size / (time.perf_counter() - began)
+    return batches * size / (clock() - began)
 
 
 def for_syncnet(runs: Runs) -> ClipWindows:
@@ -75,6 +84,7 @@ def for_syncnet(runs: Runs) -> ClipWindows:
     return ClipWindows.for_syncnet(runs, 5)
 
 
+QUICK = ("raw", "held")  # nothing is decoded
 KINDS = {"expert": (SyncNetSamples(5), for_syncnet), "generator": (GeneratorSamples(), ClipWindows.for_generator)}
 
 
@@ -104,7 +114,7 @@ def compare(root: Path, windows: dict[str, Windows], kind: str, size: int, sampl
         slow = rate(lambda n: plain(folders[n % len(folders)], rng, 1 + (kind == "generator")), plain_samples, 1)
         runs.append([slow])
         for name, form in windows.items():
-            count = max(1, (samples if name == "raw" else samples // 10) // size)
+            count = max(1, (samples if name in QUICK else samples // 10) // size)
             runs[-1].append(
                 rate(lambda n, f=form, b=first: f.__getitems__(range(b + n * size, b + (n + 1) * size)), count, size)
             )
@@ -114,10 +124,27 @@ def compare(root: Path, windows: dict[str, Windows], kind: str, size: int, sampl
 
 def through_loader(windows: Windows, size: int, workers: int, samples: int) -> float:
     """Samples a second that a DataLoader hands out once it is running."""
-    batches = iter(loader(windows, Numbers(size), size, workers, False))
+    made = batches(loader(windows, Numbers(size), size, workers, False))
     for _ in range(4):
-        next(batches)
-    return rate(lambda _: next(batches), max(4, samples // size), size)
+        next(made)
+    return rate(lambda _: next(made), max(4, samples // size), size, time.perf_counter)
+
+
+def waiting(windows: Windows, size: int, steps: int) -> tuple[float, float]:
+    """Seconds of a step of the expert's training at full size, float32, and the share of it spent waiting for data."""
+    expert = SyncNet().to(memory_format=torch.channels_last)
+    optimizer, pace = torch.optim.Adam(expert.parameters(), lr=1e-4), Pace()
+    made = pace.waited(feed(windows, Numbers(size), size, 0, False))
+    for step in range(steps + 2):
+        if step == 2:
+            pace.take()
+        batch = next(made).inputs()
+        sync_loss(*expert(batch.mel, batch.faces), batch.label).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        pace.stepped(size)
+    rates = pace.take()
+    return size / rates.samples_per_second, rates.data_wait
 
 
 def main() -> None:
@@ -128,15 +155,18 @@ def main() -> None:
     parser.add_argument("--shards", type=int, default=1, help="shards of the packs")
     parser.add_argument("--batch", type=int, nargs="+", default=[16, 64], help="samples in a batch")
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 1], help="processes of the DataLoader")
-    parser.add_argument("--samples", type=int, default=2000, help="samples in a timed run of the raw pack")
+    parser.add_argument("--samples", type=int, default=2000, help="samples in a timed run of the fast forms")
+    parser.add_argument("--steps", type=int, default=0, help="steps of the expert to measure the wait for data in")
     args = parser.parse_args()
+    cores = torch.get_num_threads()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     direct = [
-        "| clip | sample | batch | plain | clips | raw | jpeg | raw / plain |",
-        "|---|---|---|---|---|---|---|---|",
+        "| clip | sample | batch | plain | clips | raw | jpeg | held | raw / plain | held / plain |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    loaded = ["| clip | sample | batch | workers | clips | raw | jpeg |", "|---|---|---|---|---|---|---|"]
+    loaded = ["| clip | sample | batch | workers | clips | raw | jpeg | held |", "|---|---|---|---|---|---|---|---|"]
+    waits = ["| clip | form | seconds a step | waiting for data |", "|---|---|---|---|"]
     with tempfile.TemporaryDirectory() as folder:
         for seconds in args.seconds:
             root = make_data(Path(folder) / str(seconds), seconds, args.clips)
@@ -146,19 +176,33 @@ def main() -> None:
                     name: open_windows(r, r / "train.txt", windows_of, samples, form="clips" if r == root else "packed")
                     for name, r in roots.items()
                 }
+                began, memory = time.perf_counter(), Memory(torch.device("cpu"))
+                lists = roots["jpeg"] / "train.txt"
+                windows["held"] = open_windows(roots["jpeg"], lists, windows_of, samples, form="device", memory=memory)
+                print(f"{args.clips} clips of {seconds} s decoded into memory in {time.perf_counter() - began:.1f} s")
                 for size in args.batch:
                     rates = compare(root, windows, kind, size, args.samples)
                     cells = " | ".join(f"{rate:.0f}" for rate in rates)
-                    direct.append(f"| {seconds} s | {kind} | {size} | {cells} | {rates[2] / rates[0]:.0f} |")
+                    times = f"{rates[2] / rates[0]:.0f} | {rates[4] / rates[0]:.0f}"
+                    direct.append(f"| {seconds} s | {kind} | {size} | {cells} | {times} |")
                     for workers in args.workers:
                         rates = [
-                            through_loader(form, size, workers, args.samples if name == "raw" else args.samples // 10)
+                            through_loader(form, size, workers, args.samples if name in QUICK else args.samples // 10)
                             for name, form in windows.items()
+                            if not (workers and name == "held")  # what one process holds others cannot read
                         ]
-                        cells = " | ".join(f"{rate:.0f}" for rate in rates)
+                        cells = " | ".join(f"{rate:.0f}" for rate in rates) + " | -" * (bool(workers))
                         loaded.append(f"| {seconds} s | {kind} | {size} | {workers} | {cells} |")
-    print("\nSamples a second, in one process:\n", *direct, sep="\n")
-    print("\nSamples a second, through the DataLoader:\n", *loaded, sep="\n")
+                if kind == "expert" and args.steps:
+                    torch.set_num_threads(cores)
+                    for name, form in windows.items():
+                        step, share = waiting(form, args.batch[0], args.steps)
+                        waits.append(f"| {seconds} s | {name} | {step:.3f} | {share:.2%} |")
+                    torch.set_num_threads(1)
+    print("\nSamples a second of one core:\n", *direct, sep="\n")
+    print("\nSamples a second, through the loader:\n", *loaded, sep="\n")
+    if args.steps:
+        print(f"\nSteps of the expert, batch {args.batch[0]}, {cores} threads, no workers:\n", *waits, sep="\n")
 
 
 if __name__ == "__main__":

@@ -12,12 +12,14 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import cv2
 import torch
 from torch.utils.data import BatchSampler, DataLoader, Sampler, get_worker_info
 
+from train.cores import cores
 from train.data import SampleSet
 from train.sources import Reading
 from wav2lip.errors import InputError
@@ -60,11 +62,6 @@ def worker_count(configured: int | str, reading: Reading) -> int:
     return min(MOST_WORKERS, cores() - 1) if reading is Reading.DECODED and cores() > 2 else 0
 
 
-def cores() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def made_ahead(samples: SampleSet, groups: Iterable[Sequence[int]], ahead: int) -> Iterator[Any]:
     """Batches for a GPU, which one thread makes while the steps before them run."""
 
@@ -73,7 +70,9 @@ def made_ahead(samples: SampleSet, groups: Iterable[Sequence[int]], ahead: int) 
         return type(batch)(*(part.pin_memory() if part.device.type == "cpu" else part for part in batch))
 
     pending: deque[Future[Any]] = deque()
-    maker = ThreadPoolExecutor(1, "batches")
+    # Which GPU is meant is a thread's own matter; without this, a thread of any process would take up the first.
+    begin = partial(torch.cuda.set_device, torch.cuda.current_device()) if torch.cuda.is_available() else None
+    maker = ThreadPoolExecutor(1, "batches", begin)
     try:
         for numbers in groups:
             pending.append(maker.submit(make, numbers))

@@ -7,8 +7,7 @@ waits for the device. Every process of a training holds the whole set.
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -18,10 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from train.cores import cores
 from train.sources import Folders, Packed, Reading, Source
 from wav2lip.audio import MEL_BANDS
 from wav2lip.errors import InputError
-from wav2lip.packed import Rows
+from wav2lip.packed import JpegRows, Rows
 
 log = logging.getLogger(__name__)
 
@@ -111,68 +111,85 @@ def held(source: Folders | Packed, device: torch.device) -> Packed:
 
     Raises: InputError if a crop or a sound is damaged.
     """
-    runs = source.runs
-    if isinstance(source, Packed):  # in the order of the files
-        first_crop, order = source.first_crop, source.first_crop.argsort()
-        first_column, clip_order = source.first_column, source.first_column.argsort()
+    runs, size = source.runs, source.size
+    crops = torch.empty(int(runs.count.sum()), size, size, 3, dtype=torch.uint8, device=device)
+    mels = torch.empty(int(runs.columns.sum()), MEL_BANDS, device=device)
+    if isinstance(source, Packed):
+        crop_at = _copy_rows(source.pack.crops, source.first_crop, runs.count, crops)
+        column_at = _copy_rows(source.pack.mels, source.first_column, runs.columns, mels)
     else:
-        first_crop, order = runs.first, torch.arange(len(runs.first))
-        first_column, clip_order = torch.zeros_like(runs.columns), torch.arange(len(runs.columns))
-    size = source.size
-    piece = max(1, PIECE_BYTES // (3 * size**2))
-    crops, crop_at = _copied(
-        torch.empty(int(runs.count.sum()), size, size, 3, dtype=torch.uint8, device=device),
-        partial(_crops, source), first_crop, runs.count, order, piece,
-    )  # fmt: skip
-    mels, column_at = _copied(
-        torch.empty(int(runs.columns.sum()), MEL_BANDS, device=device),
-        partial(_mel_rows, source), first_column, runs.columns, clip_order, PIECE_BYTES // (4 * MEL_BANDS),
-    )  # fmt: skip
+        crop_at, column_at = (count.cumsum(0) - count for count in (runs.count, runs.columns))
+        _fill(crops, _pieces(crop_at, runs.first, runs.count, _rows_at_once(crops), partial(_read_crops, source)))
+        _fill(
+            mels, _pieces(column_at, torch.zeros_like(column_at), runs.columns, len(mels), partial(_read_mel, source))
+        )
     return Packed(Held(Rows([crops]), Rows([mels])), source.names, runs, crop_at, column_at)
 
 
-def _copied(target: Tensor, read: Callable[[int, int, int], Tensor], first: Tensor, count: Tensor, order: Tensor,
-            piece: int) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Fill rows with stretches, one after the other in an order; several threads read, since decoding lets them.
+def _copy_rows(rows: Rows | JpegRows, first: Tensor, count: Tensor, target: Tensor) -> Tensor:
+    """Fill a tensor with stretches of rows, from row first (S,) on count (S,) each, in the order of the files.
 
-    read: rows of a stretch: its number, first row, count. first, count: (S,) of the stretches. piece: rows at a time.
-    Returns: the target, and (S,) where in it each stretch begins.
+    Returns: (S,) where in the target each stretch begins.
     """
-    at = torch.empty_like(count)
+    order, at = first.argsort(), torch.empty_like(first)
     at[order] = count[order].cumsum(0) - count[order]
+    begin, end = first[order], (first + count)[order]
+    part = torch.searchsorted(rows.ends, begin, right=True)
+    apart = (begin[1:] != end[:-1]) | (part[1:] != part[:-1])  # those that follow one another are read as one
+    begins = torch.cat([begin[:1], begin[1:][apart]])
+    lengths = torch.cat([end[:-1][apart], end[-1:]]) - begins
 
-    def copy(begin: int, stretch: int, row: int, rows: int) -> None:
-        target[begin : begin + rows].copy_(read(stretch, row, rows))
+    def read(_stretch: int, row: int, number: int) -> Tensor:
+        return rows.windows(torch.tensor([row]), number)[0]
 
-    def pieces() -> Iterator[tuple[int, int, int, int]]:
-        for stretch in order.tolist():
-            begin, row, left = int(at[stretch]), int(first[stretch]), int(count[stretch])
-            for done in range(0, left, piece):
-                yield begin + done, stretch, row + done, min(piece, left - done)
+    _fill(target, _pieces(lengths.cumsum(0) - lengths, begins, lengths, _rows_at_once(target), read))
+    return at
 
-    with ThreadPoolExecutor(max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4)) as pool:
-        copies = [pool.submit(copy, *each) for each in pieces()]
+
+Piece = tuple[int, int, Callable[[], Tensor]]  # first row of a target, how many, and what reads them
+
+
+def _pieces(
+    at: Tensor, first: Tensor, count: Tensor, most: int, read: Callable[[int, int, int], Tensor]
+) -> Iterator[Piece]:
+    """Stretches (S,) cut into pieces of so many rows at most.
+
+    at: where they begin in the target. read: rows of a stretch: its number, first row, how many.
+    """
+    for stretch, (begin, row, left) in enumerate(zip(at.tolist(), first.tolist(), count.tolist(), strict=True)):
+        for done in range(0, left, most):
+            number = min(most, left - done)
+            yield begin + done, number, partial(read, stretch, row + done, number)
+
+
+def _fill(target: Tensor, pieces: Iterable[Piece]) -> None:
+    """Copy pieces to their places; several threads read them, since reading and decoding lets others run."""
+
+    def copy(begin: int, number: int, read: Callable[[], Tensor]) -> None:
+        target[begin : begin + number].copy_(read())
+
+    with ThreadPoolExecutor(cores()) as pool:
+        copies = [pool.submit(copy, *piece) for piece in pieces]
         try:
             for each in copies:
                 each.result()
         finally:
             for each in copies:
                 each.cancel()
-    return target, at
 
 
-def _crops(source: Folders | Packed, run: int, first: int, count: int) -> Tensor:
-    if isinstance(source, Packed):
-        return source.pack.crops.windows(torch.tensor([first]), count)[0]
+def _rows_at_once(target: Tensor) -> int:
+    return max(1, PIECE_BYTES // (target[0].numel() * target.element_size()))
+
+
+def _read_crops(source: Folders, run: int, first: int, count: int) -> Tensor:
     clip = source.clips[int(source.runs.clip[run])]
     return torch.from_numpy(np.stack([clip.read(frame, source.size) for frame in range(first, first + count)]))
 
 
-def _mel_rows(source: Folders | Packed, clip: int, first: int, count: int) -> Tensor:
-    if isinstance(source, Packed):
-        return source.pack.mels.windows(torch.tensor([first]), count)[0]
-    mel = source.whole_mel(source.clips[clip], first + count)
-    return torch.from_numpy(np.ascontiguousarray(mel[:, first : first + count].T))
+def _read_mel(source: Folders, clip: int, _first: int, count: int) -> Tensor:
+    """All columns of a clip, a row each."""
+    return torch.from_numpy(np.ascontiguousarray(source.whole_mel(source.clips[clip], count)[:, :count].T))
 
 
 def free_ram() -> int | None:

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 
+from train.cores import cores
 from train.data import Numbers
-from train.feeding import THREADS, batches, cores, feed, loader, made_ahead, worker_count
+from train.feeding import THREADS, batches, feed, loader, made_ahead, worker_count
 from train.sources import Reading
 from wav2lip.errors import InputError
 

@@ -127,3 +127,18 @@ def test_a_trainer_takes_the_same_steps_from_memory_as_from_files(noise_data, tm
         assert syncnet.train(config("syncnet", *common, f"data={form}")) == 0
         weights.append(load_checkpoint(tmp_path / form / "checkpoint_step000000003.pth").state_dict)
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+@pytest.mark.parametrize("kind", SAMPLES)
+def test_nothing_of_a_batch_is_read_back_from_the_device_that_makes_it(kind, noise_root):
+    """Tensors of the meta device have no values: code that asked for one, and so waited for a GPU, would fail."""
+    meta = torch.device("meta")
+    pack(noise_root, IDS, shard_bytes=1 << 20)
+    held, files = (opened(noise_root, kind, form, Memory(meta), seed=3) for form in ("device", "packed"))
+    for samples in (held, Mixture(held, held, 0.5, seed=3), Mixture(held, files, 0.5, seed=3)):
+        batch, expected = samples.__getitems__(range(9)), files.__getitems__(range(9))
+        large = [part.device for part in batch if part.numel() > 100]
+        assert large and set(large) == {meta}
+        assert [part.shape for part in batch] == [part.shape for part in expected]
+        inputs = type(batch)(*(part.to(meta) for part in batch)).inputs()
+        assert {part.device for part in inputs} == {meta}
