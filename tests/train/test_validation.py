@@ -1,8 +1,13 @@
 """What a trainer is validated on, and the scores it gets there."""
 
+import json
 import math
+import os
 import shutil
+import subprocess
+import sys
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,6 +16,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
+from models import SyncNet
 from tests.train.test_losses_and_steps import generator_batch, loss_weights, sync_batch
 from train.data import (
     ClipWindows,
@@ -258,3 +264,43 @@ def test_an_expert_that_has_come_to_nothing_but_nan_has_scores_nonetheless(fabri
             return torch.full((len(mel), 2), math.nan), self.face_encoder(faces)
 
     assert math.isnan(score_expert(fabric, Broken(), [sync_batch(torch.float32)])["loss"])
+
+
+IN_PROCESSES = """
+import json, sys
+from pathlib import Path
+import torch
+from lightning_fabric import Fabric
+from tests.train.test_validation import scores_of
+
+fabric = Fabric(accelerator="cpu", devices=int(sys.argv[3]))
+fabric.launch()
+scores = scores_of(fabric, Path(sys.argv[1]))
+if fabric.is_global_zero:
+    Path(sys.argv[2]).write_text(json.dumps(scores))
+"""
+
+
+def scores_of(fabric, root):
+    """Of a thin expert that never learned, on 14 windows; and where its curve lies."""
+    torch.manual_seed(0)
+    expert = SyncNet(width=0.125)
+    validation = Validation(fabric, expert_windows(root), 4, 14)
+    scores = score_expert(fabric, expert, (batch.inputs() for batch in validation.batches(0)))
+    around = (batch.inputs() for batch in validation.batches_around())
+    curve = measure(fabric, expert, ((batch.faces, batch.mel) for batch in around))
+    return scores | {f"distance{n}": value for n, value in enumerate(curve.distance.tolist())}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="torchrun needs libuv, which Windows builds of torch lack")
+def test_processes_with_unequal_shares_come_to_the_scores_of_one(clips, fabric, tmp_path):
+    script, found = tmp_path / "score.py", tmp_path / "scores.json"
+    script.write_text(IN_PROCESSES)
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=3", script, clips, found, "3"],
+        capture_output=True, text=True, cwd=root, env=os.environ | {"PYTHONPATH": str(root)}, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(found.read_text()) == pytest.approx(scores_of(fabric, clips), rel=1e-5)
