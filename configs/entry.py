@@ -34,6 +34,7 @@ BY_DEFAULT = {bool: "true or false", int: "a whole number", float: "a number", s
 WEIGHT = ("a number", "a list of [step, weight]")  # of a loss: the same all the time, or a line through points
 MORE: dict[str, tuple[str, ...]] = {  # what the keys may be whose defaults do not tell
     "clip": ("a number", "null"),
+    "compile": ("true or false", "auto"),
     "devices": ("a whole number", "auto", "a list of whole numbers"),
     "disc_learning_rate": ("a number", "null"),
     "disc_wt": WEIGHT,

@@ -47,7 +47,7 @@ class Excerpt:
         frames = int(held_out.span_count[span]) + WINDOW_FRAMES - 1
         count = max(1, min(int(seconds * FPS), frames) // WINDOW_FRAMES)
         _, reference = held_out.whole_at(held_out.clip_ends[clip] - 1)
-        anchors = first + WINDOW_FRAMES * torch.arange(count)
+        anchors = first + WINDOW_FRAMES * torch.arange(count, device=clip.device)
         picks = Picks(clip.expand(count), anchors, reference.expand(count))
         batch = GeneratorSamples().gather(windows.source, picks)
         still = batch.reference[:, :1].expand_as(batch.reference)

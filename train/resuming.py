@@ -169,6 +169,8 @@ def resume(
 def _load_optimizer(optimizer: Optimizer, state: dict[str, Any], path: PathType, stored_rates: bool) -> None:
     configured = [{key: group[key] for key in ("lr", "betas")} for group in optimizer.param_groups]
     try:
+        for group in state["param_groups"]:  # how the sum is done is a matter of this machine, not of the file
+            group["fused"] = optimizer.param_groups[0]["fused"]
         optimizer.load_state_dict(state)
     except (ValueError, KeyError) as error:
         raise InputError(f"{path}: its optimizer does not fit ({error}); add reset_optimizer=true") from error

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from train.data import Numbers, Samples, SampleSet, Windows, open_windows
+from train.devices import adam, best_precision, compiled, make_ready
 from train.ema import Ema
 from train.feeding import feed
 from train.guard import ACTIONS, Guard
@@ -49,24 +50,10 @@ def build_fabric(cfg: DictConfig) -> Fabric:
         raise InputError(f"device={cfg.device} devices={devices} precision={cfg.precision}: {error}") from error
     fabric.launch()
     first_alone_tells_news(fabric)
+    make_ready(fabric.device)
     fabric.seed_everything(cfg.seed, verbose=False)
     check(cfg, fabric.world_size)
     return fabric
-
-
-def best_precision(accelerator: str) -> str:
-    """bf16 where the chip computes in it, else 32 bits."""
-    if accelerator != "cpu" and torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
-    if accelerator == "mps" or (accelerator == "auto" and torch.backends.mps.is_available()):
-        return "32-true"
-    return "bf16-mixed" if cpu_computes_bf16() else "32-true"
-
-
-def cpu_computes_bf16() -> bool:
-    """Whether this CPU has 16-bit dot products (AVX512-BF16 or AMX), with which bf16 is faster than float32."""
-    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # of torch 2.11 and newer
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 def trained(
@@ -86,10 +73,10 @@ def trained(
     if cfg.sync_batchnorm and fabric.world_size > 1:
         network = synchronize(network, on_gpu=fabric.device.type == "cuda")
     frozen_parts = freeze(network, () if prefix else cfg.freeze)  # of the critic all is trained
-    optimizer = torch.optim.Adam(
-        network.parameters(), lr=cfg.learning_rate if rate is None else rate, betas=tuple(cfg.betas)
-    )
+    rate = cfg.learning_rate if rate is None else rate
+    optimizer = adam(network, rate, cfg.betas, fabric.strategy.precision.precision)
     wrapped, optimizer = fabric.setup(network, optimizer)
+    compiled(unwrapped(wrapped), cfg.compile, fabric.device)
     ema = Ema(unwrapped(wrapped), cfg.ema) if averaged and cfg.ema is not None else None
     return Trained(wrapped, optimizer, prefix, ema, cfg.clip, frozen_parts)
 
