@@ -30,7 +30,8 @@ from wav2lip.errors import InputError
 
 WEIGHTS = ("syncnet_wt", "syncnet_wt_on", "disc_wt", "perceptual_wt")  # keys of numbers or lists of [step, weight]
 
-GOAL = Goal("l1", 0.05)
+# The full-size network starts at about 0.24; one flat colour for each picture has 0.19, the mean of all pictures 0.10.
+GOAL = Goal("l1", 0.08)
 
 
 def build(cfg: DictConfig, fabric: Fabric, critic: Trained | None = None) -> Loop:

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from train.data import GeneratorInputs
 from train.losses import agreement
-from train.syncnet_scores import sync_scores
+from train.syncnet_scores import of_all_processes, sync_scores
 from wav2lip.crops import mouths
+from wav2lip.image_metrics import lower_halves
 
 
 @torch.no_grad()
@@ -31,38 +32,44 @@ def measure_marks(
         l1_of_mean: likewise with the mean lower half of all targets, the picture of a guess.
     """
     mean = _mean_mouth(fabric, batches())
-    right, wrong, count = [], [], 0
-    l1_of_copy = l1_of_mean = torch.zeros((), device=fabric.device)
+    answers = []
+    sums: dict[str, Tensor] = dict.fromkeys(
+        ("l1_of_copy", "l1_of_mean", "count"), torch.zeros((), device=fabric.device)
+    )
     with evaluating(expert), fabric.autocast():
         for batch in batches():
-            target, reference = mouths(batch.target), mouths(batch.faces[:, 3:])
-            right.append(agreement(*expert(batch.window_mel, target)))
-            wrong.append(agreement(*expert(batch.window_mel, reference)))
-            l1_of_copy = l1_of_copy + (target - reference).abs().float().mean(dim=(1, 2, 3)).sum()
-            l1_of_mean = l1_of_mean + (lower_halves(batch.target) - mean).abs().float().mean(dim=(1, 2, 3, 4)).sum()
-            count += len(target)
-    score = [_of_all(fabric, torch.cat(part)) for part in (right, wrong)]
-    label = [torch.full_like(part, kind, dtype=torch.bool) for part, kind in zip(score, (True, False), strict=True)]
-    scores = sync_scores(torch.cat(score).double(), torch.cat(label))
-    half = {"l1_of_copy": l1_of_copy / count / 2, "l1_of_mean": l1_of_mean / count / 2}  # upper halves are given
-    means: Any = fabric.all_reduce(half)
-    losses = {name: mean.item() for name, mean in means.items()}
+            truth = torch.ones(len(batch.target), device=fabric.device)
+            for frames, label in ((batch.target, truth), (batch.faces[:, 3:], 1 - truth)):
+                score = agreement(*expert(batch.window_mel, mouths(frames))).flatten()
+                answers.append(torch.stack([score, label.to(score.dtype)]))
+            target, reference = lower_halves(batch.target).float(), lower_halves(batch.faces[:, 3:]).float()
+            found = {
+                "l1_of_copy": l1(target, reference),
+                "l1_of_mean": l1(target, mean),
+                "count": truth.new_tensor(len(target)),
+            }
+            sums = {name: total + found[name] for name, total in sums.items()}
+    score, label = of_all_processes(fabric, torch.cat(answers, dim=1)).double()
+    scores = sync_scores(score, label > 0.5)
+    total: Any = fabric.all_reduce(sums, reduce_op="sum")
+    frames = total.pop("count") * 2  # the upper halves are given, without an error
+    losses = {name: (value / frames).item() for name, value in total.items()}
     return {"expert_accuracy": scores["accuracy"], "expert_auc": scores["auc"], **losses}
 
 
 def _mean_mouth(fabric: Fabric, batches: Iterable[GeneratorInputs]) -> Tensor:
-    """The mean lower half of all target frames, (3, 1, H / 2, W)."""
-    total, count = torch.zeros((), device=fabric.device), 0
+    """The mean lower half of all target frames, (3, H / 2, W)."""
+    total, count = torch.zeros((), device=fabric.device), torch.zeros((), device=fabric.device)
     for batch in batches:
         halves = lower_halves(batch.target).float()
-        total, count = total + halves.mean(dim=2).sum(dim=0), count + len(halves)
-    mean: Any = fabric.all_reduce(total / count)
-    return mean[:, None]
+        total, count = total + halves.sum(dim=0), count + len(halves)
+    summed: Any = fabric.all_reduce({"total": total, "count": count}, reduce_op="sum")
+    return summed["total"] / summed["count"]
 
 
-def lower_halves(frames: Tensor) -> Tensor:
-    """(B, 3, T, H, W) -> (B, 3, T, H / 2, W)."""
-    return frames[..., frames.shape[-2] // 2 :, :]
+def l1(halves: Tensor, others: Tensor) -> Tensor:
+    """Sum over frames (N, 3, H / 2, W) of their mean absolute differences."""
+    return (halves - others).abs().mean(dim=(1, 2, 3)).sum()
 
 
 @contextmanager
@@ -74,8 +81,3 @@ def evaluating(network: nn.Module) -> Iterator[None]:
         yield
     finally:
         network.train(mode)
-
-
-def _of_all(fabric: Fabric, part: Tensor) -> Tensor:
-    gathered: Any = fabric.all_gather(part)
-    return gathered.flatten().cpu()

@@ -41,14 +41,14 @@ def score_expert(fabric: Fabric, expert: nn.Module, batches: Iterable[SyncNetInp
     for batch in batches:
         score = agreement(*asked(fabric, expert, batch.mel, batch.faces)).flatten()
         answers.append(torch.stack([score, batch.label.flatten().to(score.dtype)]))
-    score, label = _of_all_processes(fabric, torch.cat(answers, dim=1)).double()
+    score, label = of_all_processes(fabric, torch.cat(answers, dim=1)).double()
     right = label > 0.5
     diverged = bool(score.isnan().any())  # for torch that is an error, here it is a score
     loss = math.nan if diverged else F.binary_cross_entropy(score, label).item()
     return {"loss": loss, **sync_scores(score, right)}
 
 
-def _of_all_processes(fabric: Fabric, answers: Tensor) -> Tensor:
+def of_all_processes(fabric: Fabric, answers: Tensor) -> Tensor:
     """Scores and labels (2, N) of every process; each may have another N."""
     if fabric.world_size == 1:
         return answers.cpu()

@@ -46,7 +46,7 @@ def test_shuffled_sound_is_not_learned(tmp_path, caplog):
 
 def test_one_clip_is_little_data_of_few_speakers_and_is_learned_by_heart(tmp_path, caplog):
     data = write_talkers(tmp_path / "data", train=1, val=4, seconds=2, shuffled=True)
-    said = train_expert(caplog, data, tmp_path / "out", "max_steps=90", "judge_after=90", "eval_interval=1000")
+    said = train_expert(caplog, data, tmp_path / "out", "max_steps=120", "judge_after=120", "eval_interval=1000")
     assert {Kind.OVER_FITTING, Kind.LITTLE_DATA, Kind.FEW_SPEAKERS} <= said.keys()
     assert "2.0 s in 1 clip of 1 folder" in said[Kind.LITTLE_DATA]
 
