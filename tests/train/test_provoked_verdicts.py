@@ -18,9 +18,9 @@ SMALL = ["model.width=0.125", "learning_rate=1e-3", "batch_size=8", "num_workers
 
 
 def verdicts(caplog):
-    """What was said last of each kind, in order."""
+    """What was said first of each kind, which is when it is said in full."""
     said = [record.getMessage() for record in caplog.records if record.name == "train.judge"]
-    return {sentence.split(" | ")[1].split(":")[0]: sentence for sentence in said}
+    return {sentence.split(" | ")[1].split(":")[0]: sentence for sentence in reversed(said)}
 
 
 def train_expert(caplog, data, folder, *overrides):
