@@ -12,9 +12,9 @@ from lightning_fabric import Fabric
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from models import SyncNet
 from train.adversary import Adversary
 from train.data import ClipWindows, GeneratorInputs, GeneratorSamples
+from train.expert import expert_for
 from train.features import Features
 from train.generator_step import GeneratorStep
 from train.generator_verdicts import GeneratorRules
@@ -25,7 +25,6 @@ from train.overfit import Goal
 from train.preview import preview_of
 from train.setup import build_loop, frozen, read_training, read_windows, trained
 from train.trained import Trained, unwrapped
-from wav2lip.checkpoints import load_network
 from wav2lip.errors import InputError
 
 WEIGHTS = ("syncnet_wt", "syncnet_wt_on", "disc_wt", "perceptual_wt")  # keys of numbers or lists of [step, weight]
@@ -38,7 +37,7 @@ def build(cfg: DictConfig, fabric: Fabric, critic: Trained | None = None) -> Loo
     """The loop that trains the generator, against a critic if there is one."""
     samples, windows_of = GeneratorSamples(), ClipWindows.for_generator
     train, val = read_training(cfg, fabric, samples, windows_of), read_windows(cfg, fabric, "val", samples, windows_of)
-    expert = frozen(fabric, load_network(cfg.syncnet_checkpoint_path, SyncNet))
+    expert = frozen(fabric, expert_for(cfg.syncnet_checkpoint_path, cfg.model.resolution))
     alone = cfg.disc_warmup if critic and not cfg.overfit else 0  # steps in which the critic learns alone
     generator = replace(trained(fabric, instantiate(cfg.model), cfg), waits=alone)
     step = GeneratorStep(

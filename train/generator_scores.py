@@ -46,7 +46,7 @@ def score_generator(
     frames as they are, which is what a viewer would see of the sound without the generator; and of what is seen on the
     lower halves (see wav2lip.image_metrics): mean absolute error, SSIM, and PSNR of each frame.
 
-    losses_of: the terms of the trainer's loss for generated frames (B, 3, 5, 96, 96) and their batch.
+    losses_of: the terms of the trainer's loss for generated frames (B, 3, 5, R, R) and their batch.
     """
     generator.eval()
     sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=fabric.device))

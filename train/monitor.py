@@ -59,10 +59,10 @@ class Monitor:
 def generator_grid(fake: Tensor, batch: GeneratorInputs, rows: int = 4) -> Tensor:
     """A picture of what the generator makes: per sample masked input, reference, generated, truth of a middle frame.
 
-    fake: (B, 3, T, 96, 96) BGR in [0, 1].
+    fake: (B, 3, T, R, R) BGR in [0, 1].
     Returns: (3, H, W) RGB in [0, 1].
     """
     middle = fake.shape[2] // 2
     columns = (batch.faces[:, :3], batch.faces[:, 3:], fake, batch.target)
-    views = torch.stack([view[:rows, :, middle] for view in columns], dim=1)  # (rows, 4, 3, 96, 96)
+    views = torch.stack([view[:rows, :, middle] for view in columns], dim=1)  # (rows, 4, 3, R, R)
     return make_grid(views.flatten(0, 1).float().flip(1).cpu(), nrow=len(columns), padding=2)

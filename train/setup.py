@@ -112,7 +112,7 @@ def read_windows(
     memory = Memory(fabric.device, cfg.data_memory, 1 if fabric.device.type == "cuda" else fabric.world_size)
     return open_windows(
         root, lists / f"{split}.txt", windows_of, samples, seed=seed, clips_equal=cfg.compat.clips_equal,
-        form=cfg.data, memory=memory,
+        form=cfg.data, size=cfg.model.resolution, memory=memory,
     )  # fmt: skip
 
 

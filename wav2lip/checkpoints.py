@@ -132,7 +132,7 @@ N = TypeVar("N", bound=nn.Module)
 
 
 def load_network(path: PathType, network: type[N]) -> N:
-    """Build a network of the width that a checkpoint's weights have, and load them strictly.
+    """Build a network of the width and resolution that a checkpoint's weights have, and load them strictly.
 
     network: SyncNet, Wav2Lip or VisualQualityDiscriminator.
     Raises: InputError if the file is not a checkpoint of that network.
@@ -140,23 +140,48 @@ def load_network(path: PathType, network: type[N]) -> N:
     weights = load_checkpoint(path).state_dict
     sized: Any = network
     try:
-        model = sized(width=sized.width_of(weights))
-    except (KeyError, ValueError) as error:
-        raise _wrong_network(path, weights, network) from error
+        model = sized(**sized.shape_of(weights)._asdict())
+    except KeyError as error:
+        raise _other_network(path, weights, network) from error
+    except ValueError as error:
+        raise _other_layers(path, network, str(error)) from error
     load_weights(model, weights, path)
     return model
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor], path: PathType) -> None:
-    """Load weights strictly; InputError naming `path` if they are another network's or another width's."""
+    """Load weights strictly; InputError naming `path` if they are of another network, width or resolution."""
     try:
         model.load_state_dict(weights, strict=True)
     except RuntimeError as error:
-        raise _wrong_network(path, weights, type(model), str(error)) from error
+        raise _misfit(path, weights, model, str(error)) from error
 
 
-def _wrong_network(path: PathType, weights: Mapping[str, Tensor], wanted: type, why: str = "") -> InputError:
+def _misfit(path: PathType, weights: Mapping[str, Tensor], model: nn.Module, why: str) -> InputError:
+    """The sentence for weights that torch refused, from what it said."""
+    sized: Any = type(model)
+    detail = next((line.strip()[:120] for line in why.splitlines()[1:2]), why)
+    try:
+        there, wanted = sized.shape_of(weights), sized.shape_of(model.state_dict())
+    except (AttributeError, KeyError):
+        return _other_network(path, weights, sized, f" ({detail})")
+    except ValueError as error:
+        return _other_layers(path, sized, str(error))
+    if there == wanted:
+        return _other_layers(path, sized, detail)
+    return InputError(
+        f"{path}: is of width {there.width:g} for faces of {there.resolution} pixels, and a {sized.__name__} of width "
+        f"{wanted.width:g} for {wanted.resolution} was asked for; give the right file, or choose model and model.width"
+    )
+
+
+def _other_network(path: PathType, weights: Mapping[str, Tensor], wanted: type, detail: str = "") -> InputError:
     found = next((name for key, name in KNOWN_NETWORKS.items() if key in weights), "some other network")
-    details = [line.strip() for line in why.splitlines()[1:2]]
-    shown = f" ({details[0][:120]})" if details else ""
-    return InputError(f"{path}: does not fit {wanted.__name__}; it holds {found}{shown}; give the right file")
+    return InputError(f"{path}: does not fit {wanted.__name__}; it holds {found}{detail}; give the right file")
+
+
+def _other_layers(path: PathType, wanted: type, detail: str) -> InputError:
+    return InputError(
+        f"{path}: is a {wanted.__name__} with other layers than are known here ({detail}); give one of this project or "
+        "of the public release"
+    )

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-FACE_SIZE = 96  # pixels: width and height of a face crop as the networks take it
+FACE_SIZE = 96  # pixels: width and height of a face crop as the published networks take it
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,16 @@ def mouths(faces: Tensor) -> Tensor:
     """Lower halves of T frames as the expert takes them: (B, 3, T, H, W) -> (B, 3 * T, H / 2, W), in time order."""
     lower = faces[..., faces.shape[-2] // 2 :, :]
     return lower.transpose(1, 2).flatten(1, 2)
+
+
+def resize_mouths(lower: Tensor, resolution: int) -> Tensor:
+    """Lower halves for an expert of another resolution: (B, C, H / 2, W) -> (B, C, resolution / 2, resolution).
+
+    Gradients reach every pixel. Shrinking takes means: by 2 they are what bilinear resizing gives, which experts are
+    trained on, and by more they leave no pixel out, as that would.
+    """
+    size = (resolution // 2, resolution)
+    return F.interpolate(lower, size, mode="area" if resolution < lower.shape[-1] else "bilinear")
 
 
 def paste(frame: np.ndarray, face: np.ndarray, box: tuple[int, int, int, int]) -> None:

@@ -19,7 +19,7 @@ from face_detection.build import COMPAT
 from models import Wav2Lip
 from wav2lip.audio import MEL_BANDS, SAMPLE_RATE, mel_pieces
 from wav2lip.checkpoints import load_network
-from wav2lip.crops import FACE_SIZE, Pads, cut, from_network, generator_input, paste, resize, to_network
+from wav2lip.crops import Pads, cut, from_network, generator_input, paste, resize, to_network
 from wav2lip.devices import choose_device
 from wav2lip.errors import InputError
 from wav2lip.face_boxes import Box, boxes_to_paint, boxes_to_paint_public, detect_faces, no_face_in
@@ -170,7 +170,8 @@ class LipSync:
         while batch := list(itertools.islice(numbered, batch_size)):
             painted = [(number, frame, box) for number, (index, frame) in batch if (box := boxes[index]) is not None]
             if painted:
-                crops = np.stack([resize(cut(frame, box), FACE_SIZE, FACE_SIZE) for _, frame, box in painted])
+                size = self.generator.resolution
+                crops = np.stack([resize(cut(frame, box), size, size) for _, frame, box in painted])
                 mels = np.stack([windows[number][None] for number, _, _ in painted])
                 for (_, frame, box), face in zip(painted, self.repaint(crops, mels), strict=True):
                     paste(frame, face, box)
@@ -183,8 +184,8 @@ class LipSync:
     def repaint(self, crops: np.ndarray, mels: np.ndarray) -> np.ndarray:
         """New lips for face crops.
 
-        crops: (N, 96, 96, 3) uint8 RGB. mels: (N, 1, 80, 16) float32.
-        Returns: (N, 96, 96, 3) uint8 RGB.
+        crops: (N, R, R, 3) uint8 RGB, R the generator's resolution. mels: (N, 1, 80, 16) float32.
+        Returns: (N, R, R, 3) uint8 RGB.
         """
         faces = to_network(torch.from_numpy(crops).to(self.device))
         out = self.generator(torch.from_numpy(mels).to(self.device), generator_input(faces, faces))

@@ -11,7 +11,7 @@ from scipy.stats import rankdata
 
 from models import SyncNet
 from wav2lip.clips import Clip
-from wav2lip.crops import FACE_SIZE, mouths, to_network
+from wav2lip.crops import mouths, to_network
 from wav2lip.windows import WINDOW_COLUMNS, WINDOW_FRAMES, first_column, whole_windows
 
 BATCH = 64  # windows
@@ -54,8 +54,8 @@ def agreement_by_shift(expert: SyncNet, clip: Clip, shifts: Sequence[int]) -> np
 
 
 def _embed_faces(expert: SyncNet, clip: Clip, firsts: Sequence[int]) -> torch.Tensor:
-    windows = [np.stack([clip.read(f + j, FACE_SIZE) for j in range(WINDOW_FRAMES)]) for f in firsts]
-    faces = to_network(torch.from_numpy(np.stack(windows)))  # (B, 5, 3, 96, 96)
+    windows = [np.stack([clip.read(f + j, expert.resolution) for j in range(WINDOW_FRAMES)]) for f in firsts]
+    faces = to_network(torch.from_numpy(np.stack(windows)))  # (B, 5, 3, R, R)
     return expert.face_encoder(mouths(faces.transpose(1, 2))).flatten(1)
 
 

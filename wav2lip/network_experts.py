@@ -15,7 +15,7 @@ from models.syncnet_v2 import FRAMES
 from wav2lip.audio import SAMPLE_RATE
 from wav2lip.checkpoints import load_checkpoint, load_network
 from wav2lip.clips import AUDIO, Clip
-from wav2lip.crops import FACE_SIZE, mouths, to_network
+from wav2lip.crops import mouths, to_network
 from wav2lip.errors import InputError
 from wav2lip.lse import COLUMNS_PER_FRAME, SAMPLES_PER_FRAME, SIZE, WINDOW_COLUMNS, load_syncnet_v2
 from wav2lip.media import read_audio
@@ -28,7 +28,7 @@ LIPS_BATCH = 20  # windows of lips that SyncNet v2 is given at a time: its pictu
 
 
 def load_expert(path: str | PathLike[str], device: torch.device | str = "cpu") -> Expert:
-    """The expert of a checkpoint: SyncNet v2, or a SyncNet of any width, this project's or the public one.
+    """The expert of a checkpoint: SyncNet v2, or a SyncNet of any shape, this project's or the public one.
 
     Raises: InputError if the file is neither.
     """
@@ -41,7 +41,7 @@ class SyncNetExpert:
     """A SyncNet as the judge."""
 
     def __init__(self, network: SyncNet, device: torch.device | str = "cpu"):
-        """network: of any width."""
+        """network: of any width and resolution."""
         self.network, self.device = network.eval().to(device), device
 
     @torch.inference_mode()
@@ -49,14 +49,14 @@ class SyncNetExpert:
         """Vectors of length 1; each frame is read, and each window embedded, once."""
         frames, begin, sounds = windows_of(clip)
         firsts = whole_windows(frames)
-        mouth = {int(f): clip.read(int(f), FACE_SIZE) for f in frames} if len(firsts) else {}
+        mouth = {int(f): clip.read(int(f), self.network.resolution) for f in frames} if len(firsts) else {}
         lips = [self._lips(mouth, some) for some in _in_batches(firsts, BATCH)]
         sound = [self._sound(some) for some in _in_batches(sounds, BATCH)]
         return Embedded(firsts - begin, _joined(lips), _joined(sound))
 
     def _lips(self, pictures: dict[int, np.ndarray], firsts: np.ndarray) -> np.ndarray:
         windows = np.stack([[pictures[int(f) + j] for j in range(WINDOW_FRAMES)] for f in firsts])
-        faces = to_network(torch.from_numpy(windows).to(self.device))  # (B, 5, 3, 96, 96)
+        faces = to_network(torch.from_numpy(windows).to(self.device))  # (B, 5, 3, R, R)
         return self._unit(self.network.face_encoder(mouths(faces.transpose(1, 2))))
 
     def _sound(self, mels: np.ndarray) -> np.ndarray:

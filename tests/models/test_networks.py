@@ -1,5 +1,8 @@
 """The networks give the public release's numbers, and take and make its checkpoints."""
 
+from collections import Counter
+from math import prod
+
 import pytest
 import torch
 
@@ -7,6 +10,7 @@ from models import SyncNet, VisualQualityDiscriminator, Wav2Lip
 from tests.reference import golden, masked, state_dict_shapes, tensor, weights
 
 NETWORKS = {"syncnet": SyncNet, "generator": Wav2Lip, "quality_disc": VisualQualityDiscriminator}
+RESOLUTIONS = [96, 192, 288, 384]
 
 
 def load(network: str) -> torch.nn.Module:
@@ -60,10 +64,55 @@ def test_discriminator_verdicts_are_the_golden_ones():
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-def test_a_thin_network_has_the_same_keys_and_its_width_is_read_from_its_weights(network):
+def test_a_thin_network_has_the_same_keys(network):
     thin = NETWORKS[network](width=0.125)
     assert list(thin.state_dict()) == list(state_dict_shapes(network))
-    assert NETWORKS[network].width_of(thin.state_dict()) == 0.125
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("resolution", RESOLUTIONS)
+def test_width_and_resolution_are_read_from_the_weights(network, resolution):
+    thin = NETWORKS[network](width=0.125, resolution=resolution)
+    assert NETWORKS[network].shape_of(thin.state_dict()) == (0.125, resolution)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("resolution", RESOLUTIONS)
+def test_a_larger_network_holds_the_published_one_behind_few_more_layers(network, resolution):
+    published = Counter(map(tuple, state_dict_shapes(network).values()))
+    larger = NETWORKS[network](resolution=resolution).state_dict().values()
+    missing = published - Counter(tuple(value.shape) for value in larger)
+    # the generator's last convolution but one takes the enlarged map instead
+    assert missing == (Counter({(32, 80, 3, 3): 1}) if network == "generator" and resolution > 96 else Counter())
+    assert sum(value.numel() for value in larger) < 1.01 * sum(prod(shape) for shape in published.elements())
+
+
+@pytest.mark.parametrize("resolution", RESOLUTIONS)
+def test_networks_of_a_resolution_take_and_make_its_faces(resolution):
+    mel, faces = torch.zeros(2, 1, 80, 16), torch.rand(2, 6, resolution, resolution)
+    painted = Wav2Lip(width=0.0625, resolution=resolution)(mel, faces)
+    assert painted.shape == (2, 3, resolution, resolution)
+    verdicts = VisualQualityDiscriminator(width=0.0625, resolution=resolution)(painted[:, :, None])
+    assert verdicts.shape == (2, 1)
+    mouths = torch.rand(2, 15, resolution // 2, resolution)
+    audio, face = SyncNet(width=0.0625, resolution=resolution)(mel, mouths)
+    assert audio.shape == face.shape == (2, 32)
+
+
+@pytest.mark.parametrize("resolution", RESOLUTIONS)
+def test_every_pixel_of_a_face_reaches_the_bottleneck(resolution):
+    encoder = Wav2Lip(width=0.0625, resolution=resolution).eval().face_encoder_blocks
+    for parameter in encoder.parameters():
+        parameter.data.abs_()  # no ReLU closes a way
+    faces = torch.rand(1, 6, resolution, resolution, requires_grad=True)
+    code = torch.nn.Sequential(*encoder)(faces)
+    assert code.shape == (1, 32, 1, 1)
+    assert (torch.autograd.grad(code.sum(), faces)[0] > 0).all()
+
+
+def test_a_resolution_that_there_is_not_is_refused():
+    with pytest.raises(ValueError, match="one of 96, 192, 288, 384, got 100"):
+        Wav2Lip(resolution=100)
 
 
 def test_a_width_that_would_break_a_channel_is_refused():

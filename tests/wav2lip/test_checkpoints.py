@@ -7,7 +7,7 @@ import torch
 
 from models import SyncNet, Wav2Lip
 from tests.reference import weights
-from wav2lip.checkpoints import Checkpoint, load_checkpoint, load_network, save_checkpoint
+from wav2lip.checkpoints import Checkpoint, load_checkpoint, load_network, load_weights, save_checkpoint
 from wav2lip.errors import InputError
 
 
@@ -57,6 +57,38 @@ def test_a_file_of_another_network_is_named_for_what_it_is(tmp_path):
     save_checkpoint(tmp_path / "expert.pth", Checkpoint(SyncNet(width=0.0625).state_dict()))
     with pytest.raises(InputError, match=r"expert\.pth: does not fit Wav2Lip; it holds a SyncNet expert"):
         load_network(tmp_path / "expert.pth", Wav2Lip)
+
+
+@pytest.mark.parametrize("resolution", [96, 192, 288, 384])
+def test_a_network_is_built_at_the_width_and_resolution_of_its_file(tmp_path, resolution):
+    given = SyncNet(width=0.0625, resolution=resolution)
+    save_checkpoint(tmp_path / "expert.pth", Checkpoint(given.state_dict()))
+    network = load_network(tmp_path / "expert.pth", SyncNet)
+    assert network.resolution == resolution
+    assert all(torch.equal(network.state_dict()[key], value) for key, value in given.state_dict().items())
+
+
+def test_weights_of_another_resolution_are_refused_with_both(tmp_path):
+    sentence = (
+        r"a\.pth: is of width 0.0625 for faces of 96 pixels, and a Wav2Lip of width 0.125 for 192 was asked for; "
+    )
+    with pytest.raises(InputError, match=sentence + ".* choose model and model.width"):
+        load_weights(Wav2Lip(0.125, 192), Wav2Lip(0.0625).state_dict(), tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize("change", ["more stages", "wider kernel", "other layer"])
+def test_a_generator_of_another_architecture_is_refused_in_one_sentence(tmp_path, change):
+    kept = dict(Wav2Lip(width=0.0625, resolution=192).state_dict())
+    key = "face_encoder_blocks.{}.0.conv_block.0.weight"
+    if change == "more stages":
+        kept[key.format(8)] = kept[key.format(9)] = torch.zeros(1, 1, 3, 3)
+    elif change == "wider kernel":
+        kept[key.format(1)] = torch.zeros(1, 1, 7, 7)
+    else:
+        kept[key.format(3)] = torch.zeros(1, 1, 7, 7)
+    save_checkpoint(tmp_path / "fork.pth", Checkpoint(kept))
+    with pytest.raises(InputError, match=r"fork\.pth: is a Wav2Lip with other layers than are known here \(.+\); give"):
+        load_network(tmp_path / "fork.pth", Wav2Lip)
 
 
 class Surprise:

@@ -31,6 +31,8 @@ def angle(frame):
 class Clock:
     """An expert that reads the time off clips whose pictures and sounds show it."""
 
+    resolution = 96
+
     @staticmethod
     def face_encoder(mouths):  # brightness is twice the frame number; a window's mean is that of its third frame
         return angle(mouths.mean(dim=(1, 2, 3)) * 255 / 2 - 2)
