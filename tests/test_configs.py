@@ -42,6 +42,15 @@ def test_every_choice_composes_and_builds_its_networks(name, override):
     assert len(widths) == (2 if name == "wav2lip_gan" else 1)
 
 
+@pytest.mark.parametrize("name", RELEASE)
+@pytest.mark.parametrize("resolution", [96, 192, 288, 384])
+def test_every_resolution_composes_and_builds_networks_that_match(name, resolution):
+    model = "syncnet" if name == "syncnet" else "wav2lip"
+    cfg = config(name, f"model={model}_{resolution}", "model.width=0.0625")
+    assert [instantiate(cfg[key]).resolution for key in ("model", "disc") if key in cfg][-1] == resolution
+    assert config(name).model.resolution == 96
+
+
 def test_both_compat_choices_have_the_same_switches():
     none, public = (config("syncnet", f"compat={choice}").compat for choice in ("none", "public"))
     assert set(none) == set(public)

@@ -17,6 +17,7 @@ from torch import nn
 from train.data import Numbers, Samples, SampleSet, Windows, open_windows
 from train.devices import adam, best_precision, compiled, make_ready
 from train.ema import Ema
+from train.face_sizes import warn_if_enlarged
 from train.feeding import feed
 from train.guard import ACTIONS, Guard
 from train.judging import RulesOf, build_judge
@@ -89,6 +90,7 @@ def frozen(fabric: Fabric, network: nn.Module) -> nn.Module:
 def read_training(cfg: DictConfig, fabric: Fabric, samples: Samples, windows_of: WindowsOf) -> SampleSet:
     """The windows to train on; cfg.mix_share of them come from the train list of cfg.mix_root, if that is given."""
     own = read_windows(cfg, fabric, "train", samples, windows_of)
+    warn_if_enlarged(own.clips, cfg.model.resolution)
     if cfg.mix_root is None:
         return own
     general = read_windows(cfg, fabric, "train", samples, windows_of, "mix_root")

@@ -69,10 +69,8 @@ def test_a_network_is_built_at_the_width_and_resolution_of_its_file(tmp_path, re
 
 
 def test_weights_of_another_resolution_are_refused_with_both(tmp_path):
-    sentence = (
-        r"a\.pth: is of width 0.0625 for faces of 96 pixels, and a Wav2Lip of width 0.125 for 192 was asked for; "
-    )
-    with pytest.raises(InputError, match=sentence + ".* choose model and model.width"):
+    sentence = "is of width 0.0625 for faces of 96 pixels, and a Wav2Lip of width 0.125 for 192 was asked for; give"
+    with pytest.raises(InputError, match=rf"a\.pth: {sentence}"):
         load_weights(Wav2Lip(0.125, 192), Wav2Lip(0.0625).state_dict(), tmp_path / "a.pth")
 
 

@@ -120,6 +120,29 @@ def test_with_a_fixed_box_composites_are_those_of_the_plain_algorithm():
     assert np.abs(np.stack(made).astype(int) - np.stack(plain).astype(int)).mean() < 0.5
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("resolution", [192, 288, 384])
+def test_faces_are_cropped_at_the_resolution_of_the_checkpoint_and_pasted_back(resolution, tmp_path):
+    torch.manual_seed(0)
+    generator = Wav2Lip(width=0.0625, resolution=resolution).eval()
+    save_checkpoint(tmp_path / "generator.pth", Checkpoint(generator.state_dict()))
+    rng = np.random.default_rng(5)
+    frame = cv2.GaussianBlur(rng.integers(0, 255, (260, 300, 3), np.uint8), (9, 9), 3)
+    top, bottom, left, right = 20, 245, 30, 240
+    mel = melspectrogram(tone(0.3).astype(np.float32))
+    face = cv2.resize(frame[top:bottom, left:right, ::-1], (resolution, resolution))
+    masked = face.copy()
+    masked[resolution // 2 :] = 0
+    x = torch.from_numpy(np.concatenate((masked, face), axis=2).transpose(2, 0, 1)[None] / np.float32(255))
+    face = (generator(torch.from_numpy(mel[None, None, :, :16].copy()), x)[0].numpy() * 255).astype(np.uint8)
+    expected = frame.copy()
+    expected[top:bottom, left:right] = cv2.resize(face.transpose(1, 2, 0)[..., ::-1], (right - left, bottom - top))
+    ours, windows = LipSync.from_checkpoint(tmp_path / "generator.pth", "cpu"), InferenceWindows.public(mel, 25)
+    options = Options(box=(top, bottom, left, right), compat="public")
+    made = next(ours.frames(Frames([frame]), windows, ours.find_boxes(Frames([frame]), 1, options), options))
+    assert np.abs(made.astype(int) - expected).max() <= 1
+
+
 def test_a_frame_without_a_face_passes_unchanged_and_is_reported_with_its_time(tmp_path, portrait):
     video = write_video(tmp_path / "face.mp4", [portrait] * 25)
     sound = write_wav(tmp_path / "sound.wav", tone(1.0))
