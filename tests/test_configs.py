@@ -29,13 +29,15 @@ RELEASE = {
 
 @pytest.mark.parametrize("name", RELEASE)
 def test_keys_and_defaults_are_the_releases(name):
-    cfg = config(name)
+    cfg = config(name, "recipe=public")
     ours = {key: "???" if cfg._get_node(key)._is_missing() else cfg[key] for key in RELEASE[name]}
     assert ours == RELEASE[name]
 
 
 @pytest.mark.parametrize("name", RELEASE)
-@pytest.mark.parametrize("override", ["debug=tiny", "compat=public", "compat=none", "model.width=0.25"])
+@pytest.mark.parametrize(
+    "override", ["debug=tiny", "compat=public", "compat=none", "recipe=public", "model.width=0.25"]
+)
 def test_every_choice_composes_and_builds_its_networks(name, override):
     cfg = config(name, override)
     widths = [instantiate(cfg[key]) for key in ("model", "disc") if key in cfg]
@@ -55,6 +57,13 @@ def test_both_compat_choices_have_the_same_switches():
     none, public = (config("syncnet", f"compat={choice}").compat for choice in ("none", "public"))
     assert set(none) == set(public)
     assert all(none[key] != public[key] for key in none)
+
+
+def test_every_recipe_says_everything_and_those_of_the_release_and_of_here_differ_for_the_expert_alone():
+    default, public = (config("syncnet", f"recipe={choice}").recipe for choice in ("default", "public"))
+    assert [list(default[part]) for part in default] == [list(public[part]) for part in public]
+    assert default.expert != public.expert
+    assert default.generator == public.generator
 
 
 def test_every_config_file_says_what_it_is_in_its_head():

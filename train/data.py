@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from train.draws import ClipWindows, Words, first_columns
+from train.draws import FURTHER, ClipWindows, Words, first_columns
 from train.resident import Memory, settled
 from train.sources import Reading, Source, WindowsOf, open_source
 from wav2lip.crops import FACE_SIZE, generator_input, mouths, to_network
@@ -25,6 +25,7 @@ from wav2lip.windows import WINDOW_FRAMES
 log = logging.getLogger(__name__)
 
 TRIES = 10  # draws in place of damaged samples before giving up
+ELSEWHERE = 1 << 61  # between the moments of one data set and those of another
 
 
 class SyncNetInputs(NamedTuple):
@@ -33,6 +34,8 @@ class SyncNetInputs(NamedTuple):
     mel: Tensor  # (B, 1, 80, 16)
     faces: Tensor  # (B, 15, size / 2, size) BGR in [0, 1]
     label: Tensor  # (B, 1): 1 where they belong together, else 0
+    heard: Tensor  # (B,) int64: the moment of the sound, see `moments`
+    shown: Tensor  # (B,) int64: the moment of the faces
 
 
 class SyncNetBatch(NamedTuple):
@@ -41,10 +44,17 @@ class SyncNetBatch(NamedTuple):
     mel: Tensor  # (B, 1, 80, 16) float32
     frames: Tensor  # (B, 5, size, size, 3) uint8 RGB
     label: Tensor  # (B, 1) float32
+    heard: Tensor  # (B,) int64
+    shown: Tensor  # (B,) int64
 
     def inputs(self) -> SyncNetInputs:
         """Network values, computed where the batch lies."""
-        return SyncNetInputs(self.mel, mouths(time_second(to_network(self.frames))), self.label)
+        faces = mouths(time_second(to_network(self.frames)))
+        return SyncNetInputs(self.mel, faces, self.label, self.heard, self.shown)
+
+    def of_another_set(self) -> SyncNetBatch:
+        """The same with moments that no clip of a first data set has."""
+        return self._replace(heard=self.heard + ELSEWHERE, shown=self.shown + ELSEWHERE)
 
     def hearing(self, mels: Tensor) -> SyncNetBatch:
         """The same with other sounds, (B, K, 80, 16)."""
@@ -78,6 +88,15 @@ class GeneratorBatch(NamedTuple):
         """The same with other sounds for the expert, (B, K, 80, 16)."""
         return self._replace(window_mel=mels)
 
+    def of_another_set(self) -> GeneratorBatch:
+        """Nothing in it says of which clip a sample is."""
+        return self
+
+
+def moments(clip: Tensor, frame: Tensor) -> Tensor:
+    """One number (B,) for a frame of a clip: as far apart as frames of a clip are, and further across clips."""
+    return clip * FURTHER + frame
+
 
 def time_second(frames: Tensor) -> Tensor:
     """(B, T, C, H, W) -> (B, C, T, H, W), the networks' order."""
@@ -97,12 +116,17 @@ class SyncNetSamples:
 
     kinds = 2  # of samples that validation has of each anchor
 
-    def __init__(self, min_shift: int):
-        """min_shift: frames between the right window and a wrong one; under 5 they share frames."""
-        self.min_shift = min_shift
+    def __init__(self, min_shift: int, together: int = 1):
+        """min_shift: frames between the right window and a wrong one; under 5 they share frames.
+        together: samples in a row that are of one clip. If there are several, there is no coin: each sound comes with
+            its own mouth, and the mouths of the others are the wrong ones.
+        """
+        self.min_shift, self.together = min_shift, together
 
     def pick(self, windows: ClipWindows, clip: Tensor, anchor: Tensor, words: Tensor) -> Picks:
         """Choose the window shown by random words (B, 2)."""
+        if self.together > 1:
+            return Picks(clip, anchor, anchor)
         wrong = windows.draw_other(clip, anchor, self.min_shift, words[:, 1])
         return Picks(clip, anchor, torch.where(words[:, 0] % 2 == 1, anchor, wrong))
 
@@ -115,13 +139,15 @@ class SyncNetSamples:
         """Read a batch."""
         mel = source.mels(picks.clip, first_columns(picks.anchor)[:, None])  # (B, 1, 80, 16)
         label = (picks.anchor == picks.other).float()[:, None]
-        return SyncNetBatch(mel, source.pictures(picks.clip, picks.other), label)
+        heard, shown = moments(picks.clip, picks.anchor), moments(picks.clip, picks.other)
+        return SyncNetBatch(mel, source.pictures(picks.clip, picks.other), label, heard, shown)
 
 
 class GeneratorSamples:
     """Five frames to repaint, five others of the same clip as references, and the sound."""
 
     kinds = 1  # of samples that validation has of each anchor
+    together = 1  # samples in a row that are of one clip
 
     def pick(self, windows: ClipWindows, clip: Tensor, anchor: Tensor, words: Tensor) -> Picks:
         """Choose the reference window by random words (B, 2)."""
@@ -170,7 +196,7 @@ class Windows(Dataset):
             is seen less often than one of a short clip; otherwise every window is drawn as often as any other.
         """
         self.source, self.windows, self.samples, self.clips_equal = source, windows, samples, clips_equal
-        self._words = Words(seed, TRIES)
+        self._words = Words(seed, TRIES + 1)  # the last draw is of the clips of those that stand together
 
     @property
     def clips(self) -> Sequence[str]:
@@ -186,6 +212,10 @@ class Windows(Dataset):
         """What the samples with these numbers are made of; another attempt is another draw."""
         words = self._words.of(numbers, attempt, 4)
         clip, anchor = self.windows.draw(words[:, :2], self.clips_equal)
+        if self.samples.together > 1 and attempt == 0:  # in place of a damaged sample any clip will do
+            first = self._words.of([number // self.samples.together for number in numbers], TRIES, 2)
+            clip, _ = self.windows.draw(first, self.clips_equal)
+            anchor = self.windows.draw_in(clip, words[:, 1])
         return self.samples.pick(self.windows, clip, anchor, words[:, 2:])
 
     def __getitems__(self, numbers: Sequence[int]) -> Any:

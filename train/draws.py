@@ -156,8 +156,12 @@ class ClipWindows:
         if not clips_equal:
             return self.anchor_at(words[:, 0] % self._total)
         clip = words[:, 0] % len(self.anchors)
+        return clip, self.draw_in(clip, words[:, 1])
+
+    def draw_in(self, clip: Tensor, word: Tensor) -> Tensor:
+        """(B,) first frame of an anchor of each clip (B,), uniformly by random words (B,)."""
         among = self.anchors[clip]
-        return self.anchor_at(self.anchor_ends[clip] - among + words[:, 1] % among)
+        return self.anchor_at(self.anchor_ends[clip] - among + word % among)[1]
 
     def draw_other(self, clip: Tensor, anchor: Tensor, min_shift: int, word: Tensor) -> Tensor:
         """(B,) a whole window of each clip, at least `min_shift` frames from the anchor, uniformly."""

@@ -46,13 +46,16 @@ class Mixture(Dataset):
     def __getitems__(self, numbers: Sequence[int]) -> Any:
         """The batch of the samples with these numbers, in their order; each data set is read in one go."""
         general = self.from_general(numbers)
-        sides = [(self.own, (~general).nonzero().flatten()), (self.general, general.nonzero().flatten())]
-        read = [(side.__getitems__([numbers[i] for i in rows.tolist()]), rows) for side, rows in sides if len(rows)]
+        own_rows, general_rows = (~general).nonzero().flatten(), general.nonzero().flatten()
+        read = []
+        if len(own_rows):
+            read.append(self.own.__getitems__([numbers[i] for i in own_rows.tolist()]))
+        if len(general_rows):
+            read.append(self.general.__getitems__([numbers[i] for i in general_rows.tolist()]).of_another_set())
         if len(read) == 1:
-            return read[0][0]
-        (batch, rows), (other, other_rows) = read
-        order = torch.cat([rows, other_rows]).argsort()
-        return type(batch)(*(_joined(a, b, order) for a, b in zip(batch, other, strict=True)))
+            return read[0]
+        order = torch.cat([own_rows, general_rows]).argsort()
+        return type(read[0])(*(_joined(a, b, order) for a, b in zip(*read, strict=True)))
 
 
 def _joined(part: Tensor, other: Tensor, order: Tensor) -> Tensor:

@@ -136,8 +136,8 @@ def check(cfg: DictConfig, processes: int) -> None:
         raise InputError(
             f"eval_windows={cfg.eval_windows}: give at least one for each of {processes} processes, or all"
         )
-    if cfg.lr_schedule not in ("constant", "cosine"):
-        raise InputError(f"lr_schedule={cfg.lr_schedule}: there is no such schedule; choose constant or cosine")
+    if cfg.lr_schedule not in ("auto", "constant", "cosine"):
+        raise InputError(f"lr_schedule={cfg.lr_schedule}: there is no such schedule; choose auto, constant or cosine")
     if cfg.lr_schedule == "cosine" and cfg.max_steps is None:
         raise InputError("lr_schedule=cosine falls to 0 at max_steps, which is not given; add max_steps=...")
     if not 0 < cfg.data_memory <= 1:
@@ -196,7 +196,7 @@ def build_loop(cfg: DictConfig, fabric: Fabric, step: Step, networks: list[Train
             log_interval=cfg.log_interval,
             validate_first=cfg.validate_first,
             save_first=cfg.compat.save_first,
-            rate=RateSchedule(cfg.warmup, cfg.max_steps if cfg.lr_schedule == "cosine" else None),
+            rate=RateSchedule(cfg.warmup, None if cfg.lr_schedule == "constant" else cfg.max_steps),
         ),
         folder=Path(cfg.checkpoint_dir),
         monitor=Monitor(Path(cfg.checkpoint_dir), fabric.is_global_zero, OmegaConf.to_yaml(cfg, resolve=True)),

@@ -94,7 +94,7 @@ def test_on_a_terminal_the_report_stands_behind_a_bar(monkeypatch, capsys):
 
 def test_a_training_reports_its_pace_to_the_curves_and_in_lines(noise_data, tmp_path, caplog):
     caplog.set_level(logging.INFO, logger="train")
-    folder = run("syncnet", noise_data, tmp_path, None, "learning_rate=0.002")
+    folder = run("syncnet", noise_data, tmp_path, None, "recipe=public", "learning_rate=0.002")
     curves = EventAccumulator(str(folder / "tensorboard")).Reload()
     assert all(event.value > 0 for event in curves.Scalars("train/samples_per_second"))
     assert all(0 <= event.value <= 1 for event in curves.Scalars("train/data_wait"))

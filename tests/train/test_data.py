@@ -75,7 +75,7 @@ def test_samples_are_the_golden_ones(tag, shape, levels):
     np.testing.assert_allclose(frame_mels[0], expected["gen_indiv_mels"], atol=1e-4)
     np.testing.assert_allclose(mel[0], expected["gen_mel"], atol=1e-4)
     for kind, shown in (("pos", seven), ("neg", twenty)):
-        mel, faces, label = SyncNetSamples(5).gather(source, Picks(clip, seven, shown)).inputs()
+        mel, faces, label, _, _ = SyncNetSamples(5).gather(source, Picks(clip, seven, shown)).inputs()
         difference = np.abs(np.rint(faces[0].numpy() * 255) - expected[f"sync_{tag}_{kind}_x_u8"].astype(float))
         assert difference.max() <= levels
         np.testing.assert_allclose(mel[0], expected[f"sync_mel_{kind}"], atol=1e-4)
@@ -228,6 +228,23 @@ def test_a_long_clip_is_drawn_by_its_length_unless_clips_are_to_be_equal(data_ro
 
     assert share_of_long(clips_equal=True) == pytest.approx(0.5, abs=0.03)
     assert share_of_long(clips_equal=False) == pytest.approx(496 / 552, abs=0.02)  # 496 and 56 windows
+
+
+def test_samples_that_stand_together_are_right_pairs_of_one_clip_and_every_window_is_drawn_as_often(data_root):
+    write_clip(data_root, "speaker/long", frames=range(300), wav=np.tile(golden("mel")["wav_voiced"] / 32768, 5))
+    (data_root / "train.txt").write_text("speaker/0\nspeaker/long\n")
+    windows = open_windows(data_root, data_root / "train.txt", for_syncnet, SyncNetSamples(5, together=8), form="clips")
+    picks = windows.picks(range(16_000))
+    assert torch.equal(picks.anchor, picks.other)
+    of_groups = picks.clip.view(-1, 8)
+    assert (of_groups == of_groups[:, :1]).all() and 0 < of_groups[:, 0].sum() < 2000
+    counts = torch.bincount(picks.clip * 1000 + picks.anchor)
+    counts = counts[counts > 0].double()
+    anchors = windows.windows.anchors
+    assert len(counts) == anchors.sum()
+    assert of_groups[:, 0].double().mean().item() == pytest.approx((anchors[1] / anchors.sum()).item(), abs=0.03)
+    assert (counts - counts.mean()).abs().max() < 6 * counts.mean() ** 0.5
+    assert all(torch.equal(a[8:16], b) for a, b in zip(picks, windows.picks(range(8, 16)), strict=True))
 
 
 def test_a_sample_is_the_same_whatever_batch_it_comes_in(data_root):

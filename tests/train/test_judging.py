@@ -190,13 +190,19 @@ def test_a_self_test_that_cannot_learn_fails_with_exit_code_1(trainer, noise_dat
     assert not list(tmp_path.iterdir())
 
 
-def test_batches_of_the_experts_self_test_have_both_kinds_of_pairs(noise_data, expert, tmp_path, monkeypatch):
+@pytest.mark.parametrize("recipe", ["public", "default"])
+def test_batches_of_the_experts_self_test_have_both_kinds_of_pairs(recipe, noise_data, expert, tmp_path, monkeypatch):
     seen = []
     learn = train.loop.Loop.learn
     monkeypatch.setattr(train.loop.Loop, "learn",
                         lambda loop, batches, means: learn(loop, seen_through(batches, seen), means))  # fmt: skip
-    run("syncnet", noise_data, tmp_path, expert, "overfit=3", "overfit_steps=6", "batch_size=2")
-    assert [sorted(batch.label.flatten().tolist()) for batch in seen] == [[0, 1]] * 6
+    run("syncnet", noise_data, tmp_path, expert, f"recipe={recipe}", "overfit=3", "overfit_steps=6",
+        "batch_size=2")  # fmt: skip
+    if recipe == "public":
+        assert [sorted(batch.label.flatten().tolist()) for batch in seen] == [[0, 1]] * 6
+    else:  # all are right; the wrong pairs are between the two of a clip
+        assert [batch.label.flatten().tolist() for batch in seen] == [[1, 1]] * 6
+        assert all(5 <= abs(batch.heard[0] - batch.shown[1]) < 100 for batch in seen)
     assert all(torch.equal(a.faces, b.faces) for a, b in zip(seen[:3], seen[3:], strict=True))
 
 

@@ -64,7 +64,8 @@ def fabric_of(precision):
 def sync_batch(dtype):
     labels = torch.tensor([[1.0], [0], [1], [0]], dtype=dtype)
     mel, faces = tensor(100002, (4, 1, 80, 16), -4, 4), tensor(100001, (4, 15, 48, 96))
-    return SyncNetInputs(mel.to(dtype), faces.to(dtype), labels)
+    heard, shown = torch.tensor([0, 100, 200, 300]), torch.tensor([0, 150, 200, 350])  # the second and fourth are wrong
+    return SyncNetInputs(mel.to(dtype), faces.to(dtype), labels, heard, shown)
 
 
 def generator_batch(dtype):

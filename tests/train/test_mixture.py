@@ -1,12 +1,15 @@
 """General data mixed into one person's: by the share asked for, sample by sample, in order."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
 import train.syncnet
 from tests.train.conftest import config
-from train.data import GeneratorSamples, Numbers, open_windows
+from train.contrast import Pairs
+from train.data import GeneratorSamples, Numbers, SyncNetSamples, open_windows
 from train.draws import ClipWindows
 from train.feeding import batches, loader
 from train.mixture import Mixture
@@ -48,6 +51,19 @@ def test_each_sample_is_the_one_that_either_data_set_has_under_its_number(person
         for whole, single, theirs in zip(batch, alone, expected, strict=True):
             assert torch.equal(whole[row : row + 1], theirs)
             assert torch.equal(single, theirs)
+
+
+def test_sound_of_one_data_set_is_of_another_clip_than_faces_of_the_other(person, noise_data):
+    def windows(root):
+        windows_of = partial(ClipWindows.for_syncnet, min_shift=5)
+        return open_windows(root, root / "filelists/train.txt", windows_of, SyncNetSamples(5, together=4))
+
+    mixed = Mixture(windows(person), windows(noise_data), 0.5, seed=4)
+    batch = mixed.__getitems__(range(16))
+    general = mixed.from_general(range(16))
+    found = Pairs.of(torch.ones(16, 2), torch.ones(16, 2), batch.heard, batch.shown, 5)
+    assert found.right.diagonal().all() and found.wrong.any()
+    assert not (found.right | found.wrong)[general][:, ~general].any()
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
