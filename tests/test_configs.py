@@ -60,8 +60,11 @@ def test_both_compat_choices_have_the_same_switches():
 
 
 def test_every_recipe_says_everything_and_those_of_the_release_and_of_here_differ_for_the_expert_alone():
-    default, public = (config("syncnet", f"recipe={choice}").recipe for choice in ("default", "public"))
-    assert [list(default[part]) for part in default] == [list(public[part]) for part in public]
+    choices = ("default", "public", "finetune")
+    default, public, finetune = (config("syncnet", f"recipe={choice}").recipe for choice in choices)
+    for other in (public, finetune):
+        assert list(default) == list(other)
+        assert all(list(default[part]) == list(other[part]) for part in ("expert", "generator"))
     assert default.expert != public.expert
     assert default.generator == public.generator
 

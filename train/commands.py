@@ -25,8 +25,8 @@ class Commands:
 
         on: go on from the newest checkpoint instead of from where this training began.
         """
-        changes = (*changes, "checkpoint_path=auto") if on else changes
-        changed = {change.partition("=")[0] for change in changes} | ({"disc_checkpoint_path"} if on else set())
+        changes = (*changes, "resume=true") if on else changes
+        changed = {change.partition("=")[0] for change in changes}
         kept = [override for override in self.overrides if override.partition("=")[0] not in changed]
         return shlex.join(["python", "-m", self.module, *kept, *changes])
 

@@ -20,8 +20,6 @@ if TYPE_CHECKING:  # the loop goes back to checkpoints, with what is here
 
 log = logging.getLogger(__name__)
 
-AUTO = "auto"  # in place of a checkpoint's path: the newest whole one of checkpoint_dir
-
 
 @dataclass(frozen=True)
 class Resumed:
@@ -33,27 +31,28 @@ class Resumed:
 
 
 def start(cfg: DictConfig, loop: Loop) -> None:
-    """Let a loop begin where cfg.checkpoint_path says: at a file, at the newest whole one, or at step 0."""
-    if cfg.checkpoint_path == AUTO:
-        go_on(cfg, loop)
-    elif cfg.checkpoint_path:
+    """Let a loop begin: with cfg.resume at the newest whole checkpoint, else at cfg.checkpoint_path, else at step 0."""
+    if cfg.resume and go_on(cfg, loop):
+        return
+    if cfg.checkpoint_path:
         take_up(cfg, loop, cfg.checkpoint_path, loop.trained[0])
 
 
-def go_on(cfg: DictConfig, loop: Loop) -> None:
-    """Go on from the newest checkpoint of checkpoint_dir that is whole, for all networks; else stay at the beginning.
+def go_on(cfg: DictConfig, loop: Loop) -> bool:
+    """Go on from the newest checkpoint of checkpoint_dir that is whole, for all networks; whether there is one.
 
     All of it is taken, whatever reset_optimizer says, which is about weights from elsewhere.
     """
     checkpoints = loop.checkpoints
     found = newest(checkpoints)
     if found is None:
-        log.info("checkpoint_path=auto: there is no whole checkpoint in %s; starts at step 0", checkpoints.folder)
-        return
+        log.info("resume: there is no whole checkpoint in %s yet", checkpoints.folder)
+        return False
     step = found[0].global_step
     for trained, checkpoint in zip(loop.trained, found, strict=True):
         _take(cfg, loop, checkpoint, checkpoints.path(trained, step), trained, reset_optimizer=False)
-    log.info("checkpoint_path=auto: goes on from %s", checkpoints.path(loop.trained[0], step))
+    log.info("resume: goes on from %s", checkpoints.path(loop.trained[0], step))
+    return True
 
 
 def newest(checkpoints: Checkpoints, until: int | None = None) -> list[Checkpoint] | None:

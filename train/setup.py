@@ -136,6 +136,10 @@ def check(cfg: DictConfig, processes: int) -> None:
         raise InputError(
             f"eval_windows={cfg.eval_windows}: give at least one for each of {processes} processes, or all"
         )
+    if cfg.reset_optimizer and not cfg.checkpoint_path:
+        raise InputError(
+            "reset_optimizer=true (as recipe=finetune has it) begins from weights; add checkpoint_path=FILE"
+        )
     if cfg.lr_schedule not in ("auto", "constant", "cosine"):
         raise InputError(f"lr_schedule={cfg.lr_schedule}: there is no such schedule; choose auto, constant or cosine")
     if cfg.lr_schedule == "cosine" and cfg.max_steps is None:

@@ -11,7 +11,7 @@ from configs.entry import run
 from train import generator
 from train.overfit import overfit
 from train.processes import said_once
-from train.resuming import AUTO, take_up
+from train.resuming import take_up
 from train.setup import build_fabric, trained
 
 log = logging.getLogger(__name__)
@@ -22,10 +22,10 @@ def train(cfg: DictConfig) -> int:
     fabric = build_fabric(cfg)
     critic = trained(fabric, instantiate(cfg.disc), cfg, prefix="disc_", averaged=False, rate=cfg.disc_learning_rate)
     loop = generator.build(cfg, fabric, critic)
-    resumed = cfg.checkpoint_path == AUTO and loop.progress.step > 0  # and the critic with it
+    resumed = cfg.resume and loop.progress.step > 0  # and the critic with it
     if cfg.disc_checkpoint_path and not resumed:
         take_up(cfg, loop, cfg.disc_checkpoint_path, critic)
-    elif cfg.checkpoint_path not in (None, AUTO):
+    elif cfg.checkpoint_path and not resumed:
         log.warning("the critic starts untrained: no disc_checkpoint_path is given beside checkpoint_path")
         loop.step.load_state({"critic_began": None})
     return overfit(cfg, loop, generator.GOAL) if cfg.overfit else loop.run()

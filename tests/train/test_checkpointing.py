@@ -110,7 +110,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_the_pair_before_it_ends_the_sam
         (tmp_path / path.name).write_bytes(path.read_bytes())
     damage(tmp_path / damaged)
     with caplog.at_level(logging.INFO):
-        run("wav2lip_gan", noise_data, tmp_path, expert, *SHORT, "checkpoint_path=auto")
+        run("wav2lip_gan", noise_data, tmp_path, expert, *SHORT, "resume=true")
     assert f"passed over: {tmp_path}/{damaged}: is not a whole checkpoint" in caplog.text
     assert f"goes on from {tmp_path}/checkpoint_step000000002.pth" in caplog.text
     for name in ("checkpoint_step000000004.pth", "disc_checkpoint_step000000004.pth"):
@@ -127,7 +127,7 @@ def test_generator_and_critic_are_never_taken_from_different_moments(two_saved, 
         torch.save(other, critic) if kind == "of another save" else critic.unlink()
         caplog.clear()
         with caplog.at_level(logging.INFO):
-            run("wav2lip_gan", noise_data, tmp_path, expert, *SHORT, "checkpoint_path=auto", "max_steps=3")
+            run("wav2lip_gan", noise_data, tmp_path, expert, *SHORT, "resume=true", "max_steps=3")
         assert f"passed over: {generator if kind == 'of another save' else critic}" in caplog.text
         assert f"goes on from {tmp_path}/checkpoint_step000000002.pth" in caplog.text
         for path in tmp_path.glob("*000000003.pth"):
@@ -136,8 +136,8 @@ def test_generator_and_critic_are_never_taken_from_different_moments(two_saved, 
 
 def test_auto_in_an_empty_folder_begins_and_says_so(noise_data, expert, tmp_path, caplog):
     with caplog.at_level(logging.INFO):
-        run("wav2lip", noise_data, tmp_path, expert, *SHORT, "checkpoint_path=auto", "max_steps=1")
-    assert f"there is no whole checkpoint in {tmp_path}; starts at step 0" in caplog.text
+        run("wav2lip", noise_data, tmp_path, expert, *SHORT, "resume=true", "max_steps=1")
+    assert f"there is no whole checkpoint in {tmp_path} yet" in caplog.text
     assert load_checkpoint(tmp_path / "last.pth").global_step == 1
 
 

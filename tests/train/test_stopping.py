@@ -134,8 +134,8 @@ def test_the_best_checkpoint_is_written_between_the_numbered_ones_too(scripted, 
 
 def test_patience_and_the_best_survive_a_resume(scripted, tmp_path):
     scripted([0.6, 0.5, 0.7], "max_steps=3", "stop.patience=3")
-    resumed = scripted([0.7, 0.55, 0.4, 0.3], "max_steps=7", "stop.patience=3", "checkpoint_path=auto")
+    resumed = scripted([0.7, 0.55, 0.4, 0.3], "max_steps=7", "stop.patience=3", "resume=true")
     assert resumed == [4, 5]  # with step 3 they are three without a better value
     assert load_checkpoint(tmp_path / "best.pth").global_step == 2
-    again = scripted([0.1], "max_steps=7", "stop.patience=3", "checkpoint_path=auto")
+    again = scripted([0.1], "max_steps=7", "stop.patience=3", "resume=true")
     assert again == []  # what is over is over

@@ -116,6 +116,17 @@ def test_fine_tuning_takes_the_weights_alone(noise_data, expert, tmp_path):
     assert same({key: given[key] for key in weights}, {key: ours.state_dict[key] for key in weights})
 
 
+def test_the_same_fine_tuning_command_begins_from_the_weights_and_after_a_stop_goes_on(noise_data, expert, tmp_path):
+    first = run("syncnet", noise_data, tmp_path / "first", expert, "max_steps=3") / "checkpoint_step000000003.pth"
+    command = ["recipe=finetune", f"checkpoint_path={first}", "resume=true", "warmup=0", "lr_schedule=constant"]
+    whole = run("syncnet", noise_data, tmp_path / "whole", expert, *command, "max_steps=6")
+    run("syncnet", noise_data, tmp_path / "parts", expert, *command, "max_steps=3")
+    parts = run("syncnet", noise_data, tmp_path / "parts", expert, *command, "max_steps=6")
+    ours, theirs = (load_checkpoint(folder / "checkpoint_step000000006.pth") for folder in (whole, parts))
+    assert same(ours.state_dict, theirs.state_dict)
+    assert ours.optimizer["state"][0]["step"] == theirs.optimizer["state"][0]["step"] == 6  # a fresh optimizer's
+
+
 def test_what_is_frozen_keeps_its_weights_and_statistics_and_the_rest_learns(noise_data, expert, tmp_path):
     first = run("syncnet", noise_data, tmp_path / "first", expert, "max_steps=1", "ema=null")
     path = first / "checkpoint_step000000001.pth"
@@ -227,6 +238,7 @@ def test_an_interrupt_saves_before_leaving(number, workers, noise_data, tmp_path
     (["syncnet_checkpoint_path=/nowhere/x.pth"], "/nowhere/x.pth: no such checkpoint"),
     (["checkpoint_path={expert}"], "does not fit Wav2Lip; it holds a SyncNet expert"),
     (["lr_schedule=cosine", "max_steps=null"], "lr_schedule=cosine falls to 0 at max_steps"),
+    (["recipe=finetune"], "(as recipe=finetune has it) begins from weights; add checkpoint_path=FILE"),
     (["freeze=[ear]"], "freeze=[ear]: ear is no part; there are face_encoder_blocks, audio_encoder"),
     (["device=tpuu"], "device=tpuu"),
     (["checkpoint_dir={expert}"], "expert.pth: cannot be written (File exists); choose another checkpoint_dir"),
