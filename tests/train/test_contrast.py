@@ -1,6 +1,10 @@
 """Every sound of a batch against every mouth of its clip: which pairs count, and the losses by hand."""
 
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -84,3 +88,40 @@ def test_without_all_pairs_the_loss_is_the_releases():
     step = SyncNetStep(fabric_of("32-true"), torch.nn.Identity())
     losses = step.losses(audio, face, SyncNetInputs(audio, face, label, at, at))
     assert losses == {"loss": sync_loss(audio, face, label)}
+
+
+GRADIENTS = """
+import sys, torch
+from lightning_fabric import Fabric
+from train.data import SyncNetInputs
+from train.syncnet_step import Objective, SyncNetStep
+fabric = Fabric(accelerator="cpu", devices=int(sys.argv[1]))
+fabric.launch()
+torch.manual_seed(0)
+network = fabric.setup(torch.nn.Linear(6, 4))
+mel, faces, at = torch.rand(8, 6), torch.rand(8, 6), torch.arange(8) * 3  # nearer than five frames: some do not count
+mine = slice(None) if fabric.world_size == 1 else slice(4 * fabric.global_rank, 4 * fabric.global_rank + 4)
+both = network(torch.cat([mel[mine], faces[mine]])).relu()
+batch = SyncNetInputs(mel[mine], faces[mine], torch.ones(8, 1)[mine], at[mine], at[mine])
+losses = SyncNetStep(fabric, network, Objective(True, 5, 0.5, 0.1)).losses(*both.chunk(2), batch)
+fabric.backward(losses["loss"] + 0.5 * losses["contrast"])
+if fabric.is_global_zero:
+    torch.save([losses["loss"].detach(), losses["contrast"].detach(), network.module.weight.grad], sys.argv[2])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="torchrun needs libuv, which Windows builds of torch lack")
+def test_two_processes_have_the_losses_and_gradients_of_one_with_both_their_batches(tmp_path):
+    script = tmp_path / "gradients.py"
+    script.write_text(GRADIENTS)
+    root = Path(__file__).parents[2]
+    for processes in (1, 2):
+        launch = [] if processes == 1 else ["-m", "torch.distributed.run", "--nproc_per_node=2"]
+        command = [sys.executable, *launch, str(script), str(processes), str(tmp_path / f"{processes}.pt")]
+        environment = os.environ | {"PYTHONPATH": str(root)}
+        done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+    for one, two in zip(*(torch.load(tmp_path / f"{n}.pt") for n in (1, 2)), strict=True):
+        assert one.abs().max() > 0
+        torch.testing.assert_close(one, two)
