@@ -98,7 +98,7 @@ def loader(samples: SampleSet, numbers: Sampler[int] | range, batch_size: int, w
         # A worker forked from a process whose libraries already run threads may wait for one of them for ever.
         multiprocessing_context="spawn" if workers else None,
         worker_init_fn=_begin_worker if workers else None,
-        generator=torch.Generator(),  # for the seeds of workers, lest the run's random numbers depend on there being any
+        generator=torch.Generator(),  # seeds of workers drawn from the run's own would move its random numbers on
         pin_memory=pin and samples.reading is not Reading.HELD,  # that may be made on the GPU already
     )
 

@@ -215,6 +215,11 @@ def test_ranks_share_the_samples_without_overlap():
     taken = [iter(Numbers(4, first_step=1, rank=rank, ranks=2)) for rank in range(2)]
     first = [[next(numbers) for _ in range(8)] for numbers in taken]
     assert first == [[8, 9, 10, 11, 16, 17, 18, 19], [12, 13, 14, 15, 20, 21, 22, 23]]
+    # Turn by turn, and so step by step however many turns a step has, they are the batches of one process.
+    of_one = iter(Numbers(8, first_step=1))
+    for turn in range(2):
+        together = [number for numbers in first for number in numbers[turn * 4 : turn * 4 + 4]]
+        assert together == [next(of_one) for _ in range(8)]
 
 
 def test_a_long_clip_is_drawn_by_its_length_unless_clips_are_to_be_equal(data_root):
