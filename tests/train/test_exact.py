@@ -75,7 +75,7 @@ def test_a_run_killed_at_any_step_and_resumed_ends_like_one_in_one_piece(trainer
     killed_at = random.randrange(3, steps - 3)
     kill_when_seen(f"step {killed_at}/{steps} |", trainer, noise_data, folder, expert, settings)
     assert not (folder / f"checkpoint_step{steps:09d}.pth").exists(), "it was killed too late to tell anything"
-    run(trainer, noise_data, folder, expert, *settings, "checkpoint_path=auto")
+    run(trainer, noise_data, folder, expert, *settings, "resume=true")
     for name in [f"{prefix}checkpoint_step{steps:09d}.pth" for prefix in prefixes(trainer)]:
         found = difference(content(whole / name), content(folder / name))
         assert not found, f"killed after step {killed_at}: {name} differs in {found}"

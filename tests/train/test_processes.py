@@ -71,9 +71,9 @@ def test_two_processes_go_on_bit_for_bit_and_a_damaged_checkpoint_stops_both_wit
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert in_two("wav2lip_gan", noise_data, whole, expert, *ALL_ON).returncode == 0
     assert in_two("wav2lip_gan", noise_data, parts, expert, *ALL_ON, "max_steps=3").returncode == 0
-    again = in_two("wav2lip_gan", noise_data, parts, expert, *ALL_ON, "checkpoint_path=auto")
+    again = in_two("wav2lip_gan", noise_data, parts, expert, *ALL_ON, "resume=true")
     assert again.returncode == 0, again.stderr
-    assert again.stderr.count("checkpoint_path=auto: goes on from") == 1
+    assert again.stderr.count("resume: goes on from") == 1
     for name in ("checkpoint_step000000006.pth", "disc_checkpoint_step000000006.pth"):
         ours, theirs = (load_checkpoint(folder / name).state_dict for folder in (whole, parts))
         assert all(torch.equal(ours[key], theirs[key]) for key in ours)
