@@ -62,7 +62,7 @@ def test_without_synchronized_batch_norm_each_process_normalises_by_itself(noise
     assert alone.returncode == 0, alone.stderr
     one = run("syncnet", noise_data, tmp_path / "one", expert, *ALL_ON, "batch_size=4")
     first_losses = [curves(folder)["train/loss"][0][1] for folder in (one, tmp_path / "two")]
-    assert first_losses[0] != pytest.approx(first_losses[1], rel=1e-2)
+    assert first_losses[0] != pytest.approx(first_losses[1], rel=1e-3)
 
 
 def test_two_processes_go_on_bit_for_bit_and_a_damaged_checkpoint_stops_both_with_one_sentence(
