@@ -23,6 +23,7 @@ CHIPS = {"RTX 3060": (25.5e12, 0.36e12), "A100": (312e12, 1.56e12), "H200": (989
 UTILISATION = (0.2, 0.5)  # share of the peak that convolution networks of this kind reach, from eager to compiled
 ADAM_BYTES = 28  # a parameter: gradient, weight and two moments read, the last three written
 FRAMES = 5
+SIZES = (96, 288)  # pixels
 
 
 @dataclass(frozen=True)
@@ -57,23 +58,24 @@ def parameters(*networks: nn.Module) -> int:
     return sum(p.numel() for network in networks for p in network.parameters())
 
 
-def expert_cost() -> Cost:
-    """A pair of sound and mouth; two at once, since batch-norm needs them."""
-    expert = SyncNet()
-    mel, faces = torch.rand(2, 1, 80, 16), torch.rand(2, 15, 48, 96)
+def expert_cost(size: int) -> Cost:
+    """A pair of sound and mouth, of faces of so many pixels; two at once, since batch-norm needs them."""
+    expert = SyncNet(resolution=size)
+    mel, faces = torch.rand(2, 1, 80, 16), torch.rand(2, 15, size // 2, size)
     flop, maps = counted(lambda: torch.stack(expert(mel, faces)), [expert])
-    return Cost(flop / 2, 3 * maps / 2, 80 * 16 * 4 + FRAMES * 96 * 96 * 3, parameters(expert))
+    return Cost(flop / 2, 3 * maps / 2, 80 * 16 * 4 + FRAMES * size * size * 3, parameters(expert))
 
 
-def generator_cost(with_critic: bool) -> Cost:
+def generator_cost(size: int, with_critic: bool) -> Cost:
     """Five frames to repaint, judged by the expert, and by the critic if there is one."""
-    generator, expert, critic = Wav2Lip(), SyncNet().eval().requires_grad_(False), VisualQualityDiscriminator()
-    mels, faces = torch.rand(2, FRAMES, 1, 80, 16), torch.rand(2, 6, FRAMES, 96, 96)
-    real = torch.rand(2, 3, FRAMES, 96, 96)
+    generator, critic = Wav2Lip(resolution=size), VisualQualityDiscriminator(resolution=size)
+    expert = SyncNet(resolution=size).eval().requires_grad_(False)
+    mels, faces = torch.rand(2, FRAMES, 1, 80, 16), torch.rand(2, 6, FRAMES, size, size)
+    real = torch.rand(2, 3, FRAMES, size, size)
 
     def run() -> torch.Tensor:
         fake = generator(mels, faces)
-        mouths = fake[..., 48:, :].transpose(1, 2).flatten(1, 2)
+        mouths = fake[..., size // 2 :, :].transpose(1, 2).flatten(1, 2)
         loss = fake.sum() + torch.stack(expert(mels[:, 1], mouths)).sum()
         if with_critic:  # one pass over the frames serves the generator and the critic
             loss = loss + critic(fake).sum() + critic(real).sum()
@@ -81,7 +83,7 @@ def generator_cost(with_critic: bool) -> Cost:
 
     networks = [generator, expert, *([critic] if with_critic else [])]
     flop, maps = counted(run, networks)
-    pictures = 2 * FRAMES * 96 * 96 * 3 + (FRAMES + 1) * 80 * 16 * 4
+    pictures = 2 * FRAMES * size * size * 3 + (FRAMES + 1) * 80 * 16 * 4
     trained = parameters(generator, *([critic] if with_critic else []))
     return Cost(flop / 2, 3 * maps / 2, pictures, trained)
 
@@ -94,12 +96,14 @@ def rates(cost: Cost, batch: int, peak: float, bandwidth: float) -> tuple[float,
 
 def main() -> None:
     """Print Markdown tables."""
-    units = {
-        ("expert", 64): expert_cost(),
-        ("generator with sync loss", 16): generator_cost(False),
-        ("GAN with sync loss", 16): generator_cost(True),
-    }
-    print("| sample at 96 | trained parameters, M | GFLOP | maps, MB, fused (unfused) | from the loader, KB |")
+    units = {}
+    for size in SIZES:
+        units |= {
+            (f"expert, {size}", 64): expert_cost(size),
+            (f"generator with sync loss, {size}", 16): generator_cost(size, False),
+            (f"GAN with sync loss, {size}", 16): generator_cost(size, True),
+        }
+    print("| sample, pixels | trained parameters, M | GFLOP | maps, MB, fused (unfused) | from the loader, KB |")
     print("|---|---|---|---|---|")
     for (name, _), cost in units.items():
         print(
@@ -107,8 +111,8 @@ def main() -> None:
             f"({3 * cost.conv_bytes / 1e6:.0f}) | {cost.input_bytes / 1e3:.0f} |"
         )
     low, high = UTILISATION
-    print(f"\n| sample | batch | chip | floor: arithmetic | memory, fused (unfused) | at {low:.0%} to {high:.0%} of "
-          "the arithmetic peak | then from the loader, MB/s |\n|---|---|---|---|---|---|---|")  # fmt: skip
+    print(f"\n| sample | batch | chip | at the peak | by memory alone, fused (unfused) | at {low:.0%} to "
+          f"{high:.0%} of the peak | then from the loader, MB/s |\n|---|---|---|---|---|---|---|")  # fmt: skip
     for (name, batch), cost in units.items():
         for chip, (peak, bandwidth) in CHIPS.items():
             arithmetic, fused, unfused = rates(cost, batch, peak, bandwidth)

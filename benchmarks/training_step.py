@@ -67,7 +67,8 @@ WAYS = {
 def sync_batch(size: int) -> SyncNetInputs:
     """Noise in the shape of the expert's batch."""
     label = (torch.rand(size, 1) > 0.5).float()
-    return SyncNetInputs(torch.rand(size, 1, 80, 16), torch.rand(size, 15, 48, 96), label)
+    moments = torch.arange(size)  # of the sounds and the mouths: only objectives over all pairs ask for them
+    return SyncNetInputs(torch.rand(size, 1, 80, 16), torch.rand(size, 15, 48, 96), label, moments, moments)
 
 
 def generator_batch(size: int) -> GeneratorInputs:
