@@ -19,7 +19,7 @@ from torch import Tensor
 
 from models import SyncNet, VisualQualityDiscriminator, Wav2Lip
 from train.adversary import Adversary
-from train.data import GeneratorInputs
+from train.data.samples import GeneratorInputs
 from train.generator_step import GeneratorStep
 from train.loss_weights import Line, LossWeights
 

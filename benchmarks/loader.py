@@ -24,12 +24,12 @@ import torch
 
 from models import SyncNet
 from preprocess.pack import pack
-from train.data import GeneratorSamples, Numbers, SyncNetSamples, Windows, open_windows
-from train.draws import ClipWindows, Runs
-from train.feeding import batches, feed, loader
+from train.data.draws import ClipWindows, Runs
+from train.data.feeding import batches, feed, loader
+from train.data.resident import Memory
+from train.data.samples import GeneratorSamples, Numbers, SyncNetSamples, Windows, open_windows
 from train.losses import sync_loss
-from train.pace import Pace
-from train.resident import Memory
+from train.watching.pace import Pace
 from wav2lip.audio import load_wav, melspectrogram
 from wav2lip.clips import ClipWriter
 from wav2lip.packed import Pack

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from models import SyncNet, VisualQualityDiscriminator, Wav2Lip
 from train.adversary import Adversary
-from train.data import GeneratorInputs, SyncNetInputs
+from train.data.samples import GeneratorInputs, SyncNetInputs
 from train.devices import adam, keep_freed_memory
 from train.generator_step import GeneratorStep
 from train.loss_weights import Line, LossWeights

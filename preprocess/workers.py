@@ -18,6 +18,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import cv2
 import torch
 
+from wav2lip.devices import cores
 from wav2lip.errors import USER_ERRORS, InputError, log_to_terminal
 
 log = logging.getLogger(__name__)
@@ -163,11 +164,6 @@ class Crew:
             worker.process.join()
             worker.line.close()
         self._hired.clear()
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def threads_each(workers: int) -> int:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from train.draws import FURTHER
+from train.data.draws import FURTHER
 
 EDGE = 1e-6  # a cosine is kept so far from 0 and 1, where the gradient of a logarithm has no bound
 NEVER = -1e9  # the logit of a pair that does not count: finite, or a row of nothing else would give NaN
@@ -29,7 +29,7 @@ class Pairs:
 
     @classmethod
     def of(cls, audio: Tensor, face: Tensor, heard: Tensor, shown: Tensor, min_shift: int) -> Pairs:
-        """All pairs of embeddings (B, D) of sounds and mouths of the moments (B,), see train.data.moments.
+        """All pairs of embeddings (B, D) of sounds and mouths of the moments (B,), see train.data.samples.moments.
 
         min_shift: frames between a sound and a mouth of the same clip from which on they are a wrong pair.
         """

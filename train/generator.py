@@ -13,18 +13,18 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from train.adversary import Adversary
-from train.data import ClipWindows, GeneratorInputs, GeneratorSamples
+from train.data.samples import ClipWindows, GeneratorInputs, GeneratorSamples
 from train.expert import expert_for
 from train.features import Features
 from train.generator_step import GeneratorStep
-from train.generator_verdicts import GeneratorRules
 from train.loop import Loop
 from train.loss_weights import Line, LossWeights
-from train.monitor import generator_grid
 from train.overfit import Goal
-from train.preview import preview_of
 from train.setup import build_loop, frozen, read_training, read_windows, trained
 from train.trained import Trained, unwrapped
+from train.verdicts.generator_rules import GeneratorRules
+from train.watching.monitor import generator_grid
+from train.watching.preview import preview_of
 from wav2lip.errors import InputError
 
 WEIGHTS = ("syncnet_wt", "syncnet_wt_on", "disc_wt", "perceptual_wt")  # keys of numbers or lists of [step, weight]

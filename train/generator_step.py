@@ -13,11 +13,11 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from train.adversary import Adversary
-from train.data import GeneratorInputs
+from train.data.samples import GeneratorInputs
 from train.features import Features
-from train.generator_scores import BETTER, OF_CRITIC, score_generator
 from train.loss_weights import LossWeights
 from train.losses import mouth_l1, sync_loss
+from train.scores.generator_scores import BETTER, OF_CRITIC, score_generator
 from train.trained import asked
 from wav2lip.crops import mouths
 
@@ -124,7 +124,7 @@ class GeneratorStep:
         return losses["weighted_l1"]
 
     def validate(self, batches: Iterable[GeneratorInputs]) -> dict[str, float]:
-        """Scores on held-out batches; see train.generator_scores."""
+        """Scores on held-out batches; see train.scores.generator_scores."""
         return score_generator(self.fabric, self.generator, self.expert, batches, self.all_losses)
 
     def all_losses(self, fake: Tensor, batch: GeneratorInputs) -> dict[str, Tensor]:

@@ -10,7 +10,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from types import FrameType, TracebackType
 from typing import Any, Protocol
 
 import torch
@@ -18,19 +17,20 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from train.checkpointing import Checkpoints, Progress
-from train.console import Console
-from train.guard import Guard, Trouble
-from train.judge import Judge
-from train.monitor import Monitor
-from train.pace import Pace
-from train.preview import Preview
+from train.guard.guard import Guard, Trouble
+from train.guard.rescue import lost, rescue
+from train.interrupt import Interrupt
 from train.processes import mean_of_all
-from train.rescue import lost, rescue
 from train.schedules import RateSchedule
-from train.shift_curve import measure
-from train.stopping import Watch
+from train.scores.shift_curve import measure
+from train.scores.stopping import Watch
 from train.trained import Trained, share_statistics
-from train.verdicts import Kind
+from train.verdicts.judge import Judge
+from train.verdicts.rules import Kind
+from train.watching.console import Console
+from train.watching.monitor import Monitor
+from train.watching.pace import Pace
+from train.watching.preview import Preview
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Step(Protocol):
     """What a trainer does with a batch; see train.syncnet_step and train.generator_step."""
 
     expert: nn.Module  # judges lips and sounds
-    watchable: Mapping[str, str]  # scores that can be followed: train.stopping.LOWER or HIGHER
+    watchable: Mapping[str, str]  # scores that can be followed: train.scores.stopping.LOWER or HIGHER
 
     def begin(self, step: int) -> None: ...
     def backward(self, batch: Any, share: float) -> dict[str, Tensor]: ...
@@ -103,7 +103,7 @@ class Loop:
     trained: list[Trained]
     train_batches: Callable[[int], Iterator[Any]]  # from a step on, without end
     val_batches: Callable[[int], Iterator[Any]]  # of one validation, given its step
-    val_batches_around: Callable[[], Iterator[Any]]  # with the sounds at train.shift_curve.SHIFTS; may be none
+    val_batches_around: Callable[[], Iterator[Any]]  # with the sounds at train.scores.shift_curve.SHIFTS; may be none
     pictures: Callable[[Any], Tensor] | None  # a batch to an image grid (3, H, W) in [0, 1], RGB
     schedule: Schedule
     folder: Path
@@ -158,8 +158,8 @@ class Loop:
             if self._saved_step != self.progress.step and not self._saved(means):
                 return 1
         if interrupt.signal:
-            files = " ".join(f"{trained.prefix}checkpoint_path={self._file(trained)}" for trained in self.trained)
-            log.info("stopped by %s; saved, go on with %s", signal.Signals(interrupt.signal).name, files)
+            name = signal.Signals(interrupt.signal).name
+            log.info("stopped by %s; saved %s, resume=true goes on", name, self._file(self.trained[0]))
             return 128 + interrupt.signal
         if reason := self.watch.reason_to_stop():
             log.info("stops early: %s", reason)
@@ -289,26 +289,3 @@ class Loop:
 
     def _console(self) -> Console:
         return Console(self.schedule.max_steps, self.progress.step, self.fabric.is_global_zero)
-
-
-class Interrupt:
-    """Notes Ctrl-C and SIGTERM instead of dying, so that training can save first; a second one kills as usual."""
-
-    def __init__(self) -> None:
-        self.signal = 0
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> Interrupt:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._note)
-        return self
-
-    def _note(self, number: int, _frame: FrameType | None) -> None:
-        self.signal = number
-        signal.signal(number, self._before[number])
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)

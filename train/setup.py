@@ -14,25 +14,25 @@ from lightning_fabric import Fabric
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from train.data import Numbers, Samples, SampleSet, Windows, open_windows
+from train.data.face_sizes import warn_if_enlarged
+from train.data.feeding import feed
+from train.data.mixture import Mixture
+from train.data.resident import Memory
+from train.data.samples import Numbers, Samples, SampleSet, Windows, open_windows
+from train.data.sources import WindowsOf
 from train.devices import adam, best_precision, compiled, make_ready
 from train.ema import Ema
-from train.face_sizes import warn_if_enlarged
-from train.feeding import feed
-from train.guard import ACTIONS, Guard
-from train.judging import RulesOf, build_judge
+from train.guard.guard import ACTIONS, Guard
 from train.loop import Loop, Schedule, Step
-from train.mixture import Mixture
-from train.monitor import Monitor
 from train.processes import first_alone_tells_news
-from train.resident import Memory
 from train.resuming import start
 from train.schedules import RateSchedule
-from train.sources import WindowsOf
-from train.stopping import Watch
+from train.scores.stopping import Watch
+from train.scores.validation import Validation
 from train.sync_batchnorm import synchronize
 from train.trained import Trained, freeze, unwrapped
-from train.validation import Validation
+from train.verdicts.judging import RulesOf, build_judge
+from train.watching.monitor import Monitor
 from wav2lip.errors import InputError
 
 

@@ -10,12 +10,12 @@ from omegaconf import DictConfig
 
 from configs.entry import run
 from train.contrast import Pairs
-from train.data import ClipWindows, SyncNetInputs, SyncNetSamples
+from train.data.samples import ClipWindows, SyncNetInputs, SyncNetSamples
 from train.overfit import Goal, overfit
 from train.processes import said_once
 from train.setup import build_fabric, build_loop, read_training, read_windows, trained
 from train.syncnet_step import Objective, SyncNetStep
-from train.syncnet_verdicts import SyncNetRules
+from train.verdicts.syncnet_rules import SyncNetRules
 from wav2lip.errors import InputError
 
 GOAL_LOSS = 0.2  # cross-entropy for the self-test; a constant guess has 0.69

@@ -13,9 +13,9 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from train.contrast import Pairs
-from train.data import SyncNetInputs
+from train.data.samples import SyncNetInputs
 from train.losses import sync_loss
-from train.syncnet_scores import BETTER, score_expert
+from train.scores.syncnet_scores import BETTER, score_expert
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class SyncNetStep:
         return gathered.flatten(0, 1)
 
     def validate(self, batches: Iterable[SyncNetInputs]) -> dict[str, float]:
-        """Scores on held-out batches; see train.syncnet_scores."""
+        """Scores on held-out batches; see train.scores.syncnet_scores."""
         return score_expert(self.fabric, self.expert, batches)
 
     def shown(self, batch: SyncNetInputs) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,8 @@
-"""Which device to compute on."""
+"""What there is to compute on."""
 
 from __future__ import annotations
+
+import os
 
 import torch
 
@@ -22,3 +24,8 @@ def choose_device(name: str = "auto") -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"device {name}: this machine does not have it; use auto or cpu") from error
     return device
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

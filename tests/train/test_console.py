@@ -7,9 +7,9 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.train.conftest import run
-from train.console import Console, duration, in_words
-from train.monitor import Monitor
-from train.pace import Pace, Rates
+from train.watching.console import Console, duration, in_words
+from train.watching.monitor import Monitor
+from train.watching.pace import Pace, Rates
 
 
 class Clock:

@@ -13,7 +13,7 @@ from models import SyncNet
 from tests.reference import tensor
 from tests.train.test_losses_and_steps import fabric_of
 from train.contrast import Pairs
-from train.data import SyncNetInputs, moments
+from train.data.samples import SyncNetInputs, moments
 from train.losses import sync_loss
 from train.syncnet_step import Objective, SyncNetStep
 
@@ -93,7 +93,7 @@ def test_without_all_pairs_the_loss_is_the_releases():
 GRADIENTS = """
 import sys, torch
 from lightning_fabric import Fabric
-from train.data import SyncNetInputs
+from train.data.samples import SyncNetInputs
 from train.syncnet_step import Objective, SyncNetStep
 fabric = Fabric(accelerator="cpu", devices=int(sys.argv[1]))
 fabric.launch()

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 import torch
 
-import train.feeding
+import train.data.feeding
 from preprocess.pack import pack
 from tests.reference import golden
 from tests.wav2lip.test_clips import write_clip
-from train.data import GeneratorSamples, Numbers, Picks, SyncNetSamples, open_windows
-from train.draws import ClipWindows, Words, first_columns, mix
-from train.feeding import batches, loader
-from train.sources import Folders
+from train.data.draws import ClipWindows, Words, first_columns, mix
+from train.data.feeding import batches, loader
+from train.data.samples import GeneratorSamples, Numbers, Picks, SyncNetSamples, open_windows
+from train.data.sources import Folders
 from wav2lip.audio import melspectrogram
 from wav2lip.errors import InputError
 from wav2lip.windows import first_column, frame_columns
@@ -425,8 +425,8 @@ def test_an_unknown_form_is_refused(noise_root):
 
 
 def idle_worker(ready):
-    train.feeding.GRACE = 2
-    train.feeding._begin_worker(0)
+    train.data.feeding.GRACE = 2
+    train.data.feeding._begin_worker(0)
     ready.set()
     time.sleep(60)
 

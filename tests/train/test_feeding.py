@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from train.cores import cores
-from train.data import Numbers
-from train.feeding import THREADS, batches, feed, loader, made_ahead, worker_count
-from train.sources import Reading
+from train.data.feeding import THREADS, batches, feed, loader, made_ahead, worker_count
+from train.data.samples import Numbers
+from train.data.sources import Reading
+from wav2lip.devices import cores
 from wav2lip.errors import InputError
 
 
@@ -90,13 +90,13 @@ def test_numpy_computes_with_one_thread_in_a_worker_and_the_environment_is_as_be
 
 
 def test_workers_are_for_decoding_alone_unless_they_are_asked_for(monkeypatch, caplog):
-    monkeypatch.setattr("train.feeding.cores", lambda: 6)
+    monkeypatch.setattr("train.data.feeding.cores", lambda: 6)
     assert [worker_count("auto", reading) for reading in Reading] == [0, 0, 5]
     assert worker_count(3, Reading.GATHERED) == 3
     with caplog.at_level("INFO"):
         assert worker_count(3, Reading.HELD) == 0
     assert "num_workers=3 is not used: the clips lie in memory" in caplog.text
-    monkeypatch.setattr("train.feeding.cores", lambda: 64)
+    monkeypatch.setattr("train.data.feeding.cores", lambda: 64)
     assert worker_count("auto", Reading.DECODED) == 8
-    monkeypatch.setattr("train.feeding.cores", lambda: 2)
+    monkeypatch.setattr("train.data.feeding.cores", lambda: 2)
     assert worker_count("auto", Reading.DECODED) == 0

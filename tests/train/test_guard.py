@@ -7,7 +7,7 @@ import pytest
 import train.wav2lip
 from tests.train.conftest import config, same
 from train.generator_step import GeneratorStep
-from train.guard import Guard
+from train.guard.guard import Guard
 from wav2lip.checkpoints import load_checkpoint
 from wav2lip.errors import InputError
 

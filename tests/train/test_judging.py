@@ -10,11 +10,11 @@ import train.wav2lip
 import train.wav2lip_gan
 from models import SyncNet
 from tests.train.conftest import config
-from train.data import GeneratorInputs
-from train.generator_marks import measure_marks
+from train.data.samples import GeneratorInputs
 from train.generator_step import GeneratorStep
-from train.judge import Judge
-from train.verdicts import Kind, Record, Verdict
+from train.verdicts.generator_marks import measure_marks
+from train.verdicts.judge import Judge
+from train.verdicts.rules import Kind, Record, Verdict
 from wav2lip.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from wav2lip.errors import InputError
 
@@ -47,7 +47,7 @@ def judge_of(path):
 
 
 def said(caplog):
-    return "\n".join(record.getMessage() for record in caplog.records if record.name == "train.judge")
+    return "\n".join(record.getMessage() for record in caplog.records if record.name == "train.verdicts.judge")
 
 
 class Count:

@@ -10,11 +10,11 @@ from lightning_fabric import Fabric
 from models import SyncNet, VisualQualityDiscriminator, Wav2Lip
 from tests.reference import golden, masked, tensor, weights
 from train.adversary import Adversary
-from train.data import GeneratorInputs, SyncNetInputs
+from train.data.samples import GeneratorInputs, SyncNetInputs
 from train.generator_step import GeneratorStep
 from train.loss_weights import Line, LossWeights
 from train.losses import agreement, cross_entropy, sync_loss
-from train.syncnet_scores import sync_scores
+from train.scores.syncnet_scores import sync_scores
 from train.syncnet_step import SyncNetStep
 from train.trained import Trained
 from wav2lip.crops import mouths

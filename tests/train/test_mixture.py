@@ -9,11 +9,11 @@ import torch
 import train.syncnet
 from tests.train.conftest import config
 from train.contrast import Pairs
-from train.data import GeneratorSamples, Numbers, SyncNetSamples, open_windows
-from train.draws import ClipWindows
-from train.feeding import batches, loader
-from train.mixture import Mixture
-from train.syncnet_scores import score_expert
+from train.data.draws import ClipWindows
+from train.data.feeding import batches, loader
+from train.data.mixture import Mixture
+from train.data.samples import GeneratorSamples, Numbers, SyncNetSamples, open_windows
+from train.scores.syncnet_scores import score_expert
 from wav2lip.checkpoints import load_checkpoint
 from wav2lip.clips import ClipWriter
 from wav2lip.errors import InputError

@@ -7,9 +7,9 @@ import torch
 
 from models import SyncNet, Wav2Lip
 from tests.train.conftest import run
-from train.data import GeneratorSamples, open_windows
-from train.draws import ClipWindows
-from train.preview import Excerpt, Preview, preview_of
+from train.data.draws import ClipWindows
+from train.data.samples import GeneratorSamples, open_windows
+from train.watching.preview import Excerpt, Preview, preview_of
 from wav2lip.audio import load_wav
 from wav2lip.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from wav2lip.clips import ClipWriter

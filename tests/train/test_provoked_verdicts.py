@@ -8,7 +8,7 @@ import train.wav2lip
 from models import SyncNet
 from tests.train.conftest import config
 from tests.train.talkers import write_talkers
-from train.verdicts import Kind
+from train.verdicts.rules import Kind
 from wav2lip.checkpoints import Checkpoint, save_checkpoint
 
 pytestmark = pytest.mark.slow
@@ -19,12 +19,12 @@ SMALL = ["model.width=0.125", "learning_rate=1e-3", "batch_size=8", "num_workers
 
 def verdicts(caplog):
     """What was said first of each kind, which is when it is said in full."""
-    said = [record.getMessage() for record in caplog.records if record.name == "train.judge"]
+    said = [record.getMessage() for record in caplog.records if record.name == "train.verdicts.judge"]
     return {sentence.split(" | ")[1].split(":")[0]: sentence for sentence in reversed(said)}
 
 
 def train_expert(caplog, data, folder, *overrides):
-    caplog.set_level("INFO", logger="train.judge")
+    caplog.set_level("INFO", logger="train.verdicts.judge")
     settings = [f"data_root={data}", f"checkpoint_dir={folder}", *SMALL, *overrides]
     train.syncnet.train(config("syncnet", *settings))
     return verdicts(caplog)
@@ -52,7 +52,7 @@ def test_one_clip_is_little_data_of_few_speakers_and_is_learned_by_heart(tmp_pat
 
 
 def test_a_random_expert_is_weak_and_is_why_the_sync_loss_does_not_fall(tmp_path, caplog):
-    caplog.set_level("INFO", logger="train.judge")
+    caplog.set_level("INFO", logger="train.verdicts.judge")
     data, expert = write_talkers(tmp_path / "data", train=4, val=2, seconds=4), tmp_path / "expert.pth"
     torch.manual_seed(0)
     save_checkpoint(expert, Checkpoint(SyncNet(width=0.125).state_dict()))

@@ -9,10 +9,10 @@ from preprocess.pack import pack
 from tests.train.conftest import config
 from tests.train.test_data import IDS, SAMPLES
 from train import resident, syncnet
-from train.data import open_windows
-from train.mixture import Mixture
-from train.resident import Memory, bytes_of
-from train.sources import Reading
+from train.data.mixture import Mixture
+from train.data.resident import Memory, bytes_of
+from train.data.samples import open_windows
+from train.data.sources import Reading
 from wav2lip.checkpoints import load_checkpoint
 from wav2lip.errors import InputError
 

@@ -13,8 +13,8 @@ import train.wav2lip_gan
 from models import SyncNet, VisualQualityDiscriminator, Wav2Lip
 from preprocess.pack import pack
 from tests.train.conftest import config
+from train.data.face_sizes import warn_if_enlarged
 from train.expert import expert_for
-from train.face_sizes import warn_if_enlarged
 from wav2lip.checkpoints import Checkpoint, load_checkpoint, load_network, save_checkpoint
 from wav2lip.clips import ClipWriter
 from wav2lip.crops import mouths, resize_mouths

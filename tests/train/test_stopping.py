@@ -8,9 +8,9 @@ import torch
 
 import train.syncnet
 from tests.train.conftest import config
-from train.monitor import Monitor
-from train.stopping import HIGHER, LOWER, Watch
+from train.scores.stopping import HIGHER, LOWER, Watch
 from train.syncnet_step import SyncNetStep
+from train.watching.monitor import Monitor
 from wav2lip.checkpoints import load_checkpoint
 from wav2lip.errors import InputError
 

@@ -18,7 +18,9 @@ from torch import nn
 
 from models import SyncNet
 from tests.train.test_losses_and_steps import generator_batch, loss_weights, sync_batch
-from train.data import (
+from train.data.draws import Runs
+from train.data.held_out import evenly, everywhere, surrounded
+from train.data.samples import (
     ClipWindows,
     GeneratorInputs,
     GeneratorSamples,
@@ -27,15 +29,13 @@ from train.data import (
     Windows,
     open_windows,
 )
-from train.draws import Runs
-from train.generator_scores import score_generator
+from train.data.sources import Reading
 from train.generator_step import GeneratorStep
-from train.held_out import evenly, everywhere, surrounded
-from train.shift_curve import SHIFTS, ShiftCurve, measure
-from train.sources import Reading
-from train.syncnet_scores import score_expert
+from train.scores.generator_scores import score_generator
+from train.scores.shift_curve import SHIFTS, ShiftCurve, measure
+from train.scores.syncnet_scores import score_expert
+from train.scores.validation import Validation
 from train.syncnet_step import SyncNetStep
-from train.validation import Validation
 from wav2lip.errors import InputError
 
 SYNCNET = partial(ClipWindows.for_syncnet, min_shift=5)

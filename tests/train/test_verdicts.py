@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from train.amount import Amount, groups
-from train.commands import Commands
-from train.generator_verdicts import GeneratorRules
-from train.syncnet_verdicts import SyncNetRules
-from train.verdicts import Evaluation, Given, Kind, Record, accuracy_by_chance, auc_by_chance, of_data
+from train.verdicts.amount import Amount, groups
+from train.verdicts.commands import Commands
+from train.verdicts.generator_rules import GeneratorRules
+from train.verdicts.rules import Evaluation, Given, Kind, Record, accuracy_by_chance, auc_by_chance, of_data
+from train.verdicts.syncnet_rules import SyncNetRules
 from wav2lip.metrics import roc_auc
 
 PLENTY = Amount(seconds=36_000, clips=5000, groups=500, independent=1000)

@@ -8,10 +8,10 @@ from typing import Any
 
 from lightning_fabric import Fabric
 
-from train.data import Windows
-from train.feeding import feed
-from train.held_out import everywhere, surrounded
-from train.shift_curve import SHIFTS
+from train.data.feeding import feed
+from train.data.held_out import everywhere, surrounded
+from train.data.samples import Windows
+from train.scores.shift_curve import SHIFTS
 from wav2lip.errors import InputError
 
 log = logging.getLogger(__name__)

@@ -19,9 +19,9 @@ import cv2
 import torch
 from torch.utils.data import BatchSampler, DataLoader, Sampler, get_worker_info
 
-from train.cores import cores
-from train.data import SampleSet
-from train.sources import Reading
+from train.data.samples import SampleSet
+from train.data.sources import Reading
+from wav2lip.devices import cores
 from wav2lip.errors import InputError
 
 log = logging.getLogger(__name__)

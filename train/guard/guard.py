@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from train.signs import CRITIC, GENERATOR, Means, signs
+from train.guard.signs import CRITIC, GENERATOR, Means, signs
 
 ACTIONS = ("warn", "stop", "rollback")
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from train.data import GeneratorBatch, GeneratorInputs, GeneratorSamples, Picks, Windows
+from train.data.samples import GeneratorBatch, GeneratorInputs, GeneratorSamples, Picks, Windows
 from wav2lip.audio import SAMPLE_RATE, load_wav
 from wav2lip.clips import AUDIO
 from wav2lip.crops import from_network

@@ -12,8 +12,8 @@ from statistics import median
 
 from scipy.stats import binom, norm
 
-from train.amount import Amount
-from train.commands import Commands
+from train.verdicts.amount import Amount
+from train.verdicts.commands import Commands
 
 CONFIDENCE = 0.99  # of a claim that scores are above chance
 LAST = 3  # evaluations whose median is judged: weights in training swing, and one of them may be far off

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
-from train.verdicts import Evaluation, Kind, Record, Verdict
+from train.verdicts.rules import Evaluation, Kind, Record, Verdict
 
 log = logging.getLogger(__name__)
 
@@ -15,7 +15,7 @@ TROUBLE = (Kind.NOT_LEARNING, Kind.OVER_FITTING)
 
 
 class Rules(Protocol):
-    """How a trainer is judged; see train.syncnet_verdicts and train.generator_verdicts."""
+    """How a trainer is judged; see train.verdicts.syncnet_rules and train.verdicts.generator_rules."""
 
     @property
     def watched(self) -> Sequence[str]: ...

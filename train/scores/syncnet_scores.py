@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from train.data import SyncNetInputs
+from train.data.samples import SyncNetInputs
 from train.losses import agreement
-from train.stopping import HIGHER, LOWER
+from train.scores.stopping import HIGHER, LOWER
 from train.trained import asked
 from wav2lip.metrics import roc_auc
 

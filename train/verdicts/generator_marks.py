@@ -10,9 +10,9 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from train.data import GeneratorInputs
+from train.data.samples import GeneratorInputs
 from train.losses import agreement
-from train.syncnet_scores import of_all_processes, sync_scores
+from train.scores.syncnet_scores import of_all_processes, sync_scores
 from wav2lip.crops import mouths
 from wav2lip.image_metrics import lower_halves
 

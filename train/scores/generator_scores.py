@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from train.data import GeneratorInputs
+from train.data.samples import GeneratorInputs
 from train.losses import sync_loss
-from train.stopping import HIGHER, LOWER
+from train.scores.stopping import HIGHER, LOWER
 from train.trained import asked
 from wav2lip.crops import mouths
 from wav2lip.image_metrics import lower_halves, psnr, ssim

@@ -8,9 +8,9 @@ import torch
 from lightning_fabric import Fabric
 
 from train.checkpointing import Checkpoints
-from train.guard import Guard, Trouble
+from train.guard.guard import Guard, Trouble
+from train.guard.signs import CRITIC, GENERATOR
 from train.resuming import newest, resume
-from train.signs import CRITIC, GENERATOR
 from train.trained import Trained, unwrapped
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from torchvision.utils import make_grid
 
-from train.data import GeneratorInputs
+from train.data.samples import GeneratorInputs
 
 
 class Monitor:

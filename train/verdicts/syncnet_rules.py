@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from train.verdicts import (
+from train.verdicts.rules import (
     LAST,
     Given,
     Kind,

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from train.draws import FURTHER, ClipWindows, Words, first_columns
-from train.resident import Memory, settled
-from train.sources import Reading, Source, WindowsOf, open_source
+from train.data.draws import FURTHER, ClipWindows, Words, first_columns
+from train.data.resident import Memory, settled
+from train.data.sources import Reading, Source, WindowsOf, open_source
 from wav2lip.crops import FACE_SIZE, generator_input, mouths, to_network
 from wav2lip.errors import InputError
 from wav2lip.windows import WINDOW_FRAMES
@@ -172,7 +172,7 @@ Samples = SyncNetSamples | GeneratorSamples
 
 
 class SampleSet(Protocol):
-    """Numbered samples: Windows, or train.mixture.Mixture of two of them."""
+    """Numbered samples: Windows, or train.data.mixture.Mixture of two of them."""
 
     @property
     def clips(self) -> Sequence[str]:
@@ -243,7 +243,7 @@ def open_windows(
     data_root: Path, filelist: Path, windows_of: WindowsOf, samples: Samples, *, seed: int = 0,
     clips_equal: bool = False, form: str = "auto", size: int = FACE_SIZE, memory: Memory | None = None,
 ) -> Windows:  # fmt: skip
-    """The samples over the clips of a file list; see train.sources.open_source and train.resident.settled.
+    """The samples over the clips of a file list; see train.data.sources.open_source and train.data.resident.settled.
 
     memory: where the clips may be held; without it they are read from disk whatever `form` says.
     """

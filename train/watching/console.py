@@ -10,7 +10,7 @@ from types import TracebackType
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from train.pace import Rates
+from train.watching.pace import Rates
 
 log = logging.getLogger(__name__)
 

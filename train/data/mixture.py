@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from train.data import SampleSet
-from train.draws import Words
-from train.sources import Reading
+from train.data.draws import Words
+from train.data.samples import SampleSet
+from train.data.sources import Reading
 from wav2lip.packed import sent
 
 

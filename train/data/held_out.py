@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from train.data import Picks, Samples, Windows
-from train.draws import Words, first_columns, last_heard
-from train.sources import Reading, Source
+from train.data.draws import Words, first_columns, last_heard
+from train.data.samples import Picks, Samples, Windows
+from train.data.sources import Reading, Source
 from wav2lip.errors import InputError
 
 log = logging.getLogger(__name__)

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from train.cores import cores
-from train.sources import Folders, Packed, Reading, Source
+from train.data.sources import Folders, Packed, Reading, Source
 from wav2lip.audio import MEL_BANDS
+from wav2lip.devices import cores
 from wav2lip.errors import InputError
 from wav2lip.packed import JpegRows, Rows
 

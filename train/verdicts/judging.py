@@ -9,12 +9,12 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from train.amount import Amount
-from train.commands import Commands
-from train.data import SampleSet, Windows
-from train.judge import Judge, Rules
-from train.mixture import Mixture
-from train.verdicts import Given
+from train.data.mixture import Mixture
+from train.data.samples import SampleSet, Windows
+from train.verdicts.amount import Amount
+from train.verdicts.commands import Commands
+from train.verdicts.judge import Judge, Rules
+from train.verdicts.rules import Given
 
 RulesOf = Callable[[Given], Rules]
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from train.data import Windows
+from train.data.samples import Windows
 from wav2lip.windows import FPS, WINDOW_FRAMES
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 from lightning_fabric import Fabric
 from torch import nn
 
-from train.data import GeneratorInputs
-from train.generator_marks import measure_marks
-from train.verdicts import (
+from train.data.samples import GeneratorInputs
+from train.verdicts.generator_marks import measure_marks
+from train.verdicts.rules import (
     FALL,
     LAST,
     RISE,

@@ -1,6 +1,7 @@
 """Where training reads clips from: their folders, or a pack of them. Both give the same samples.
 
-Either can be held in memory whole: see train.resident. A clip goes by its number among the usable ones of a file list.
+Either can be held in memory whole: see train.data.resident. A clip goes by its number among the usable ones of a file
+list.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from train.draws import ClipWindows, Runs
+from train.data.draws import ClipWindows, Runs
 from wav2lip.clips import Clip, read_filelist
 from wav2lip.crops import FACE_SIZE
 from wav2lip.errors import InputError
@@ -39,7 +40,7 @@ class Reading(Enum):
 
 
 class Stored(Protocol):
-    """Crops and mels in rows: wav2lip.packed.Pack or train.resident.Held."""
+    """Crops and mels in rows: wav2lip.packed.Pack or train.data.resident.Held."""
 
     @property
     def crops(self) -> Rows | JpegRows: ...

@@ -1,0 +1,1 @@
+"""Whether a training learns, in plain words, and what to do if it does not."""
