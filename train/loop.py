@@ -116,6 +116,7 @@ class Loop:
     judge: Judge | None = None
     guard: Guard = field(default_factory=Guard)
     progress: Progress = field(default_factory=Progress)
+    resumed: bool = False  # it goes on from its own checkpoints
     _saved_step: int | None = None
 
     def run(self) -> int:

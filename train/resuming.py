@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 from torch.optim import Optimizer
 
-from train.checkpointing import NUMBERED, Checkpoints, numbered_files, restore_randomness
+from train.checkpointing import LAST, NUMBERED, Checkpoints, numbered_files, restore_randomness
 from train.trained import Trained, unwrapped
 from wav2lip.checkpoints import Checkpoint, PathType, load_checkpoint, load_weights
 from wav2lip.errors import InputError
@@ -32,10 +32,13 @@ class Resumed:
 
 def start(cfg: DictConfig, loop: Loop) -> None:
     """Let a loop begin: with cfg.resume at the newest whole checkpoint, else at cfg.checkpoint_path, else at step 0."""
-    if cfg.resume and go_on(cfg, loop):
+    loop.resumed = bool(cfg.resume) and go_on(cfg, loop)
+    if loop.resumed:
         return
     if cfg.checkpoint_path:
         take_up(cfg, loop, cfg.checkpoint_path, loop.trained[0])
+    elif not cfg.resume and numbered_files(loop.folder, loop.trained[0].prefix) and loop.fabric.is_global_zero:
+        log.warning("%s holds checkpoints of another run; resume=true would go on from the last one", loop.folder)
 
 
 def go_on(cfg: DictConfig, loop: Loop) -> bool:
@@ -44,7 +47,7 @@ def go_on(cfg: DictConfig, loop: Loop) -> bool:
     All of it is taken, whatever reset_optimizer says, which is about weights from elsewhere.
     """
     checkpoints = loop.checkpoints
-    found = newest(checkpoints)
+    found = newest(checkpoints, _last_step(checkpoints))
     if found is None:
         log.info("resume: there is no whole checkpoint in %s yet", checkpoints.folder)
         return False
@@ -53,6 +56,18 @@ def go_on(cfg: DictConfig, loop: Loop) -> bool:
         _take(cfg, loop, checkpoint, checkpoints.path(trained, step), trained, reset_optimizer=False)
     log.info("resume: goes on from %s", checkpoints.path(loop.trained[0], step))
     return True
+
+
+def _last_step(checkpoints: Checkpoints) -> int | None:
+    """The step that was saved last: files of later ones are of an earlier run in the same folder. None if unknown."""
+    last = checkpoints.folder / (checkpoints.trained[0].prefix + LAST)
+    if not last.is_file():
+        return None
+    try:
+        return load_checkpoint(last).global_step
+    except InputError as error:
+        log.warning("passed over: %s", error)
+        return None
 
 
 def newest(checkpoints: Checkpoints, until: int | None = None) -> list[Checkpoint] | None:

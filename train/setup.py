@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from train.resuming import start
 from train.schedules import RateSchedule
 from train.scores.stopping import Watch
 from train.scores.validation import Validation
+from train.settings import check
 from train.sync_batchnorm import synchronize
 from train.trained import Trained, freeze, unwrapped
 from train.verdicts.judging import RulesOf, build_judge
@@ -52,8 +52,8 @@ def build_fabric(cfg: DictConfig) -> Fabric:
     fabric.launch()
     first_alone_tells_news(fabric)
     make_ready(fabric.device)
-    fabric.seed_everything(cfg.seed, verbose=False)
     check(cfg, fabric.world_size)
+    fabric.seed_everything(cfg.seed, verbose=False)
     return fabric
 
 
@@ -126,49 +126,6 @@ def filelist_folder(cfg: DictConfig) -> Path:
     return own if own.is_dir() else Path("filelists")
 
 
-def check(cfg: DictConfig, processes: int) -> None:
-    """InputError for settings that cannot be trained with, before any work is done."""
-    counts = ("batch_size", "accumulate", "eval_interval", "checkpoint_interval", "log_interval", "prefetch")
-    for key in (*counts, "overfit_steps"):
-        if cfg[key] < 1:
-            raise InputError(f"{key}={cfg[key]}: give a whole number from 1 up")
-    if cfg.eval_windows != "all" and cfg.eval_windows < processes:
-        raise InputError(
-            f"eval_windows={cfg.eval_windows}: give at least one for each of {processes} processes, or all"
-        )
-    if cfg.reset_optimizer and not cfg.checkpoint_path:
-        raise InputError(
-            "reset_optimizer=true (as recipe=finetune has it) begins from weights; add checkpoint_path=FILE"
-        )
-    if cfg.lr_schedule not in ("auto", "constant", "cosine"):
-        raise InputError(f"lr_schedule={cfg.lr_schedule}: there is no such schedule; choose auto, constant or cosine")
-    if cfg.lr_schedule == "cosine" and cfg.max_steps is None:
-        raise InputError("lr_schedule=cosine falls to 0 at max_steps, which is not given; add max_steps=...")
-    if not 0 < cfg.data_memory <= 1:
-        raise InputError(f"data_memory={cfg.data_memory}: is no share; give a number above 0 and up to 1")
-    if not 0 < cfg.mix_share < 1:
-        raise InputError(f"mix_share={cfg.mix_share}: is not between 0 and 1; mix_root=null mixes nothing in")
-    if cfg.ema is not None and not 0 < cfg.ema < 1:
-        raise InputError(f"ema={cfg.ema}: is not between 0 and 1; give for instance ema=0.999, or ema=null for none")
-    if cfg.clip is not None and cfg.clip <= 0:
-        raise InputError(f"clip={cfg.clip}: is no norm of gradients; give for instance clip=1.0, or clip=null for none")
-    if cfg.keep is not None and cfg.keep < 1:
-        raise InputError(f"keep={cfg.keep}: give how many numbered checkpoints stay, from 1 up, or keep=null for all")
-    if cfg.judge_after < 0:
-        raise InputError(f"judge_after={cfg.judge_after}: give a number of steps, or 0 to judge never")
-    if cfg.overfit < 0:
-        raise InputError(f"overfit={cfg.overfit}: give a number of batches, or 0 for no self-test")
-    if cfg.warmup < 0:
-        raise InputError(f"warmup={cfg.warmup}: give a whole number of steps from 0 up")
-    folder = Path(cfg.checkpoint_dir)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error.strerror}); choose another checkpoint_dir") from error
-
-
 def build_loop(cfg: DictConfig, fabric: Fabric, step: Step, networks: list[Trained], train: SampleSet, val: Windows,
                rules: RulesOf, pictures: Any = None) -> Loop:  # fmt: skip
     """The loop over these windows, resumed from cfg.checkpoint_path if that is given.
@@ -198,7 +155,7 @@ def build_loop(cfg: DictConfig, fabric: Fabric, step: Step, networks: list[Train
             eval_interval=cfg.eval_interval,
             checkpoint_interval=cfg.checkpoint_interval,
             log_interval=cfg.log_interval,
-            validate_first=cfg.validate_first,
+            validate_first=cfg.validate_first or cfg.reset_optimizer,  # weights from elsewhere are scored as they come
             save_first=cfg.compat.save_first,
             rate=RateSchedule(cfg.warmup, None if cfg.lr_schedule == "constant" else cfg.max_steps),
         ),

@@ -86,7 +86,10 @@ def freeze(network: nn.Module, names: Sequence[str]) -> list[nn.Module]:
         if not name or name not in parts:
             there = ", ".join(child for child, _ in network.named_children())
             raise InputError(f"freeze=[{','.join(names)}]: {name or 'an empty name'} is no part; there are {there}")
-    return [parts[name].requires_grad_(False) for name in names]
+    frozen = [parts[name].requires_grad_(False) for name in names]
+    if not any(weights.requires_grad for weights in network.parameters()):
+        raise InputError(f"freeze=[{','.join(names)}]: leaves nothing to train; freeze fewer parts")
+    return frozen
 
 
 def asked(fabric: Fabric, network: nn.Module, *inputs: Any) -> Any:

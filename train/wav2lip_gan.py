@@ -22,10 +22,11 @@ def train(cfg: DictConfig) -> int:
     fabric = build_fabric(cfg)
     critic = trained(fabric, instantiate(cfg.disc), cfg, prefix="disc_", averaged=False, rate=cfg.disc_learning_rate)
     loop = generator.build(cfg, fabric, critic)
-    resumed = cfg.resume and loop.progress.step > 0  # and the critic with it
-    if cfg.disc_checkpoint_path and not resumed:
+    if loop.resumed:
+        pass  # and the critic with it
+    elif cfg.disc_checkpoint_path:
         take_up(cfg, loop, cfg.disc_checkpoint_path, critic)
-    elif cfg.checkpoint_path and not resumed:
+    elif cfg.checkpoint_path:
         log.warning("the critic starts untrained: no disc_checkpoint_path is given beside checkpoint_path")
         loop.step.load_state({"critic_began": None})
     return overfit(cfg, loop, generator.GOAL) if cfg.overfit else loop.run()

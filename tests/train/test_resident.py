@@ -8,7 +8,8 @@ import torch
 from preprocess.pack import pack
 from tests.train.conftest import config
 from tests.train.test_data import IDS, SAMPLES
-from train import resident, syncnet
+from train import syncnet
+from train.data import resident
 from train.data.mixture import Mixture
 from train.data.resident import Memory, bytes_of
 from train.data.samples import open_windows

@@ -127,6 +127,28 @@ def test_the_same_fine_tuning_command_begins_from_the_weights_and_after_a_stop_g
     assert ours.optimizer["state"][0]["step"] == theirs.optimizer["state"][0]["step"] == 6  # a fresh optimizer's
 
 
+def test_the_first_start_with_resume_takes_generator_and_critic_from_their_files(noise_data, expert, tmp_path):
+    first = run("wav2lip_gan", noise_data, tmp_path / "first", expert, "max_steps=3")
+    files = [f"{key}={first}/{prefix}last.pth" for key, prefix in
+             (("checkpoint_path", ""), ("disc_checkpoint_path", "disc_"))]  # fmt: skip
+    again = run("wav2lip_gan", noise_data, tmp_path / "again", expert, *files, "resume=true", "max_steps=4",
+                "learning_rate=0")  # fmt: skip
+    ours, theirs = (load_checkpoint(folder / "disc_last.pth").state_dict for folder in (first, again))
+    assert same(ours, theirs)  # a critic has no statistics that a step without a rate would change
+
+
+def test_a_resume_goes_on_from_what_was_saved_last_not_from_an_earlier_run_of_more_steps(noise_data, expert, tmp_path):
+    run("syncnet", noise_data, tmp_path, expert)  # six steps
+    run("syncnet", noise_data, tmp_path, expert, "max_steps=3", "seed=1")
+    newer = load_checkpoint(tmp_path / "checkpoint_step000000003.pth")
+    run("syncnet", noise_data, tmp_path, expert, "max_steps=4", "seed=1", "resume=true", "learning_rate=0")
+    last = load_checkpoint(tmp_path / "last.pth")
+    assert last.global_step == 4
+    weights = [key for key in newer.state_dict if key.endswith("0.weight")]
+    own = last.extras["own_weights"], newer.extras["own_weights"]
+    assert all(torch.equal(own[0][key], own[1][key]) for key in weights)
+
+
 def test_what_is_frozen_keeps_its_weights_and_statistics_and_the_rest_learns(noise_data, expert, tmp_path):
     first = run("syncnet", noise_data, tmp_path / "first", expert, "max_steps=1", "ema=null")
     path = first / "checkpoint_step000000001.pth"
@@ -228,7 +250,7 @@ def test_an_interrupt_saves_before_leaving(number, workers, noise_data, tmp_path
     assert process.returncode == 128 + number, errors
     (path,) = tmp_path.glob("checkpoint_step*.pth")
     assert load_checkpoint(path).global_step > 0
-    assert f"checkpoint_path={path}" in errors
+    assert f"saved {path}, resume=true goes on" in errors
     assert "Traceback" not in errors
 
 
@@ -239,6 +261,13 @@ def test_an_interrupt_saves_before_leaving(number, workers, noise_data, tmp_path
     (["checkpoint_path={expert}"], "does not fit Wav2Lip; it holds a SyncNet expert"),
     (["lr_schedule=cosine", "max_steps=null"], "lr_schedule=cosine falls to 0 at max_steps"),
     (["recipe=finetune"], "(as recipe=finetune has it) begins from weights; add checkpoint_path=FILE"),
+    (["betas=[0.9]"], "betas=[0.9]: Adam takes two"),
+    (["learning_rate=-1"], "learning_rate=-1: is below 0"),
+    (["num_workers=-1"], "num_workers=-1: give a number of processes"),
+    (["seed=-1"], "seed=-1: give a whole number from 0 up"),
+    (["mouth_weight=-1"], "mouth_weight=-1: give a number above 0"),
+    (["sync_ramp=-5"], "sync_ramp=-5: give a whole number from 0 up"),
+    (["freeze=[face_encoder_blocks,audio_encoder,face_decoder_blocks,output_block]"], "leaves nothing to train"),
     (["freeze=[ear]"], "freeze=[ear]: ear is no part; there are face_encoder_blocks, audio_encoder"),
     (["device=tpuu"], "device=tpuu"),
     (["checkpoint_dir={expert}"], "expert.pth: cannot be written (File exists); choose another checkpoint_dir"),
