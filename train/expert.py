@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from torch import Tensor, nn
@@ -29,3 +31,24 @@ def expert_for(path: PathType, resolution: int) -> SyncNet:
 
         expert.face_encoder.register_forward_pre_hook(resize)
     return expert
+
+
+def judged(expert: nn.Module, mel: Tensor, lips: Tensor) -> tuple[Tensor, Tensor]:
+    """The expert's embeddings of sound (B, 1, 80, 16) and of the lips seen with it.
+
+    One in training mode (compat.expert_training_mode) normalises by the statistics of the batch, which a single window,
+    as the last of a validation may be, has none of; that one it judges by those that it has learned.
+    """
+    with evaluating(expert) if len(mel) == 1 else nullcontext():
+        return expert(mel, lips)
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """The network is in eval mode inside the block, and in the mode it was in after it."""
+    mode = network.training
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train(mode)

@@ -19,7 +19,6 @@ from wav2lip.errors import InputError
 
 CHANNELS = (64, 128, 256, 512, 512)  # of the five blocks, each after a halving but the first
 CONVS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}  # 3 x 3 convolutions of each block
-LAYERS = ("relu1_2", "relu2_2", "relu3_2", "relu4_2")  # in both networks; up to an eighth of the resolution
 MEAN, SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's RGB, which the weights were learned on
 
 

@@ -39,7 +39,7 @@ def build(cfg: DictConfig, fabric: Fabric, critic: Trained | None = None) -> Loo
     train, val = read_training(cfg, fabric, samples, windows_of), read_windows(cfg, fabric, "val", samples, windows_of)
     expert = frozen(fabric, expert_for(cfg.syncnet_checkpoint_path, cfg.model.resolution))
     alone = cfg.disc_warmup if critic and not cfg.overfit else 0  # steps in which the critic learns alone
-    generator = replace(trained(fabric, instantiate(cfg.model), cfg), waits=alone)
+    generator = trained(fabric, instantiate(cfg.model), cfg)
     step = GeneratorStep(
         fabric,
         generator.network,
@@ -51,6 +51,7 @@ def build(cfg: DictConfig, fabric: Fabric, critic: Trained | None = None) -> Loo
         mouth_weight=cfg.mouth_weight,
         expert_training_mode=cfg.compat.expert_training_mode,
     )
+    generator = replace(generator, begins=step.generator_begins)
 
     @torch.no_grad()
     def paint(batch: GeneratorInputs) -> Tensor:

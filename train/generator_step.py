@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from train.adversary import Adversary
 from train.data.samples import GeneratorInputs
+from train.expert import judged
 from train.features import Features
 from train.loss_weights import LossWeights
 from train.losses import mouth_l1, sync_loss
@@ -63,6 +64,15 @@ class GeneratorStep:
             self._critic_began = step
         self._alone = self._critic_began is not None and step < self._critic_began + self.critic_alone
 
+    def generator_begins(self, step: int) -> int:
+        """The step from which the generator learns: after the critic's turn alone, if it has one, else 0.
+
+        step: at which a critic that took no step yet takes its first one.
+        """
+        if not self.critic_alone:
+            return 0
+        return (step if self._critic_began is None else self._critic_began) + self.critic_alone
+
     def backward(self, batch: GeneratorInputs, share: float = 1.0) -> dict[str, Tensor]:
         """Add the gradients of a batch's loss times `share`, of the generator and of the critic on the same frames.
 
@@ -106,7 +116,7 @@ class GeneratorStep:
         total = self.weights.l1 * self._reconstruction(fake, batch, losses)
         if with_sync:
             with self.fabric.autocast():
-                losses["sync"] = sync_loss(*self.expert(batch.window_mel, mouths(fake)))
+                losses["sync"] = sync_loss(*judged(self.expert, batch.window_mel, mouths(fake)))
             total = total + self.weights.sync * losses["sync"]
         if verdicts:
             total = total + self.weights.critic * verdicts["perceptual"]

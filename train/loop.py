@@ -134,7 +134,7 @@ class Loop:
             batches = self._inputs(pace.waited(self.train_batches(self.progress.step * self.accumulate)))
             while not (self.schedule.over(self.progress) or self.watch.reason_to_stop() or self._stopped(interrupt)):
                 for trained, rates in zip(self.trained, base_rates, strict=True):
-                    factor = self.schedule.rate.factor(self.progress.step, trained.waits)
+                    factor = self.schedule.rate.factor(self.progress.step, trained.begins(self.progress.step))
                     trained.set_rates(rates, factor * self.guard.rate(trained.prefix))
                 before = self.progress.samples
                 self.learn(batches, means)

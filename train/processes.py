@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 from lightning_fabric import Fabric
 from omegaconf import DictConfig
+from torch import Tensor
 
 from wav2lip.errors import BAD_INPUT, InputError
 
@@ -18,9 +19,21 @@ def mean_of_all(fabric: Fabric, values: dict[str, float]) -> dict[str, float]:
     """Mean over the processes of each value; all of them have the same names."""
     if fabric.world_size == 1 or not values:
         return values
-    together = torch.tensor(list(values.values()), dtype=torch.float64, device=fabric.device)
-    dist.all_reduce(together)
+    together = sum_of_all(fabric, torch.tensor(list(values.values()), dtype=torch.float64))
     return dict(zip(values, (together / fabric.world_size).tolist(), strict=True))
+
+
+def sum_of_all(fabric: Fabric, values: Tensor) -> Tensor:
+    """Sum over the processes of float64 values on the CPU, likewise there.
+
+    Only between several processes do they go to the device, where the backend of GPUs takes them; a device without
+    float64, such as Apple's, is never one of several.
+    """
+    if fabric.world_size == 1:
+        return values
+    together = values.to(fabric.device, copy=True)
+    dist.all_reduce(together)
+    return together.cpu()
 
 
 def first_alone_tells_news(fabric: Fabric) -> None:

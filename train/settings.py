@@ -16,6 +16,11 @@ def check(cfg: DictConfig, processes: int) -> None:
     for key in (*counts, "overfit_steps"):
         if cfg[key] < 1:
             raise InputError(f"{key}={cfg[key]}: give a whole number from 1 up")
+    if cfg.compat.expert_training_mode and cfg.batch_size == 1:
+        raise InputError(
+            "batch_size=1: an expert in training mode normalises over a batch; give 2 or more, or "
+            "compat.expert_training_mode=false"
+        )
     if cfg.eval_windows != "all" and cfg.eval_windows < processes:
         raise InputError(
             f"eval_windows={cfg.eval_windows}: give at least one for each of {processes} processes, or all"

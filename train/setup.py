@@ -140,6 +140,8 @@ def build_loop(cfg: DictConfig, fabric: Fabric, step: Step, networks: list[Train
 
     count = None if cfg.eval_windows == "all" else cfg.eval_windows
     validation = Validation(fabric, val, cfg.batch_size, count, cfg.prefetch, redrawn=cfg.compat.random_validation)
+    watch = Watch(cfg.watch, step.watchable, cfg.stop.patience, cfg.stop.below)
+    validation.check(cfg.watch)
     loop = Loop(
         fabric=fabric,
         step=step,
@@ -165,7 +167,7 @@ def build_loop(cfg: DictConfig, fabric: Fabric, step: Step, networks: list[Train
         accumulate=cfg.accumulate,
         keep=cfg.keep,
         judge=build_judge(cfg, rules, train, val, validation.count, fabric.world_size),
-        watch=Watch(cfg.watch, step.watchable, cfg.stop.patience, cfg.stop.below),
+        watch=watch,
         guard=build_guard(cfg, fabric),
     )
     start(cfg, loop)

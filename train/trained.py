@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +15,11 @@ from train.ema import Ema
 from wav2lip.errors import InputError
 
 
+def from_the_first(_step: int) -> int:
+    """Of a network that learns from step 0 on."""
+    return 0
+
+
 @dataclass(frozen=True)
 class Trained:
     """What one optimizer step needs."""
@@ -25,7 +30,7 @@ class Trained:
     ema: Ema | None = None
     clip: float | None = None  # largest norm of all gradients together; None: they are taken as they are
     frozen: list[nn.Module] = field(default_factory=list)  # parts that keep their weights and statistics
-    waits: int = 0  # steps of the beginning in which another network learns alone; its rates begin after them
+    begins: Callable[[int], int] = from_the_first  # given a step, the one that its rates count from
 
     def train(self) -> None:
         """Training mode, but for what is frozen: in it, batch-norm would go on changing its statistics."""

@@ -8,9 +8,10 @@ import torch.nn.functional as F
 from torchvision.models.vgg import cfgs, make_layers
 from torchvision.transforms.functional import normalize
 
-from train.features import LAYERS, Features
+from train.features import Features
 from wav2lip.errors import InputError
 
+LAYERS = ("relu1_2", "relu2_2", "relu3_2", "relu4_2")
 PLACES = {"vgg16": [3, 8, 13, 20], "vgg19": [3, 8, 13, 22]}  # of LAYERS in torchvision's networks, counted by hand
 
 

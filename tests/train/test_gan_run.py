@@ -58,6 +58,20 @@ def test_a_new_critic_for_a_generator_that_is_trained_already_gets_its_head_star
     assert not same(at(gan, 4).state_dict, at(gan, 6).state_dict)
 
 
+def test_the_warm_up_of_a_generator_that_goes_on_begins_after_the_turn_of_its_new_critic(noise_data, expert, tmp_path):
+    plain = run("wav2lip", noise_data, tmp_path / "plain", expert, "max_steps=2", "checkpoint_interval=2")
+    options = ["disc_warmup=2", "warmup=2", "checkpoint_interval=1", "max_steps=7", "eval_interval=100"]
+    gan = run("wav2lip_gan", noise_data, tmp_path / "gan", expert, *options,
+              f"checkpoint_path={plain}/checkpoint_step000000002.pth")  # fmt: skip
+    # steps 3 and 4 are the critic's alone
+    rates = [5e-5, 1e-4, 1e-4]
+    assert [at(gan, step).optimizer["param_groups"][0]["lr"] for step in (5, 6, 7)] == pytest.approx(rates)
+    again = run("wav2lip_gan", noise_data, tmp_path / "again", expert, *options,
+                f"checkpoint_path={gan}/checkpoint_step000000004.pth",
+                f"disc_checkpoint_path={gan}/disc_checkpoint_step000000004.pth")  # fmt: skip
+    assert [at(again, step).optimizer["param_groups"][0]["lr"] for step in (5, 6, 7)] == pytest.approx(rates)
+
+
 def test_weights_along_lines_are_in_the_curves_and_in_the_checkpoint(noise_data, expert, tmp_path):
     folder = run("wav2lip_gan", noise_data, tmp_path, expert, "syncnet_wt=[[0,0.0],[4,0.4]]",
                  "disc_wt=[[2,0.0],[4,0.2]]")  # fmt: skip

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,9 +15,11 @@ import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
 from models import SyncNet
+from tests.train.conftest import run
 from tests.train.test_losses_and_steps import generator_batch, loss_weights, sync_batch
 from train.data.draws import Runs
 from train.data.held_out import evenly, everywhere, surrounded
@@ -30,12 +33,14 @@ from train.data.samples import (
     open_windows,
 )
 from train.data.sources import Reading
+from train.expert import judged
 from train.generator_step import GeneratorStep
 from train.scores.generator_scores import score_generator
 from train.scores.shift_curve import SHIFTS, ShiftCurve, measure
 from train.scores.syncnet_scores import score_expert
 from train.scores.validation import Validation
 from train.syncnet_step import SyncNetStep
+from wav2lip.clips import ClipWriter
 from wav2lip.errors import InputError
 
 SYNCNET = partial(ClipWindows.for_syncnet, min_shift=5)
@@ -217,6 +222,70 @@ def test_no_curve_is_measured_where_clips_are_too_short_and_that_is_said(fabric,
     validation = Validation(process(0, 1), windows, 4, 8)
     assert "no held-out clip has 0.6 s of sound around a window" in caplog.text
     assert measure(fabric, Knowing(), validation.batches_around()) is None
+
+
+@pytest.mark.parametrize("trainer", ["syncnet", "wav2lip"])
+def test_the_margin_of_a_curve_that_cannot_be_measured_is_not_followed(trainer, expert, tmp_path):
+    with ClipWriter(tmp_path, "speaker/0") as clip:
+        for frame in range(30):
+            clip.write_frame(frame, np.full((24, 20, 3), frame, np.uint8))
+        clip.write_audio([np.zeros(19_200, np.float32)])
+    (tmp_path / "filelists").mkdir()
+    for split in ("train", "val"):
+        (tmp_path / "filelists" / f"{split}.txt").write_text("speaker/0\n")
+    with pytest.raises(InputError, match=r"watch=curve_margin: no held-out clip has 0.6 s of sound around a window"):
+        run(trainer, tmp_path, tmp_path / "run", expert, "watch=curve_margin", "max_steps=1")
+    assert not list((tmp_path / "run").glob("*.pth"))
+
+
+class WithoutDoubles(torch.Tensor):
+    """As on a device that has no float64, as Apple's have none, until it is brought to the CPU."""
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        if func is torch.Tensor.cpu:
+            return args[0].as_subclass(torch.Tensor)
+        made = super().__torch_function__(func, types, args, kwargs)
+        if isinstance(made, cls) and made.dtype == torch.float64:
+            raise TypeError("this device has no float64")
+        return made
+
+
+def test_a_curve_is_measured_on_a_device_without_float64():
+    # what is sent to a meta device is lost, so nothing may be: there is one process
+    fabric = SimpleNamespace(world_size=1, device=torch.device("meta"), autocast=nullcontext)
+    torch.manual_seed(0)
+    lips, sounds = torch.rand(2, 15, 48, 96), torch.rand(2, 31, 80, 16)
+    expert = SyncNet(width=0.125)
+    there = measure(fabric, expert, [(lips.as_subclass(WithoutDoubles), sounds.as_subclass(WithoutDoubles))])
+    assert there.distance == pytest.approx(measure(fabric, expert, [(lips, sounds)]).distance)
+    with pytest.raises(TypeError, match="no float64"):
+        lips.as_subclass(WithoutDoubles).double()
+
+
+def test_an_expert_in_training_mode_judges_a_window_that_is_left_alone(noise_data, expert, tmp_path):
+    # batches of four windows, and one of the fifth
+    folder = run("wav2lip", noise_data, tmp_path, expert, "compat=public", "recipe=public", "eval_windows=5",
+                 "max_steps=1")  # fmt: skip
+    curves = EventAccumulator(str(folder / "tensorboard")).Reload()
+    for name in ("sync", "sync_of_truth", "sync_of_input"):
+        assert all(math.isfinite(event.value) for event in curves.Scalars(f"val/{name}"))
+    with pytest.raises(InputError, match="batch_size=1: an expert in training mode normalises over a batch"):
+        run("wav2lip", noise_data, tmp_path / "one", expert, "compat=public", "batch_size=1")
+
+
+def test_a_window_that_is_left_alone_is_judged_by_what_the_expert_has_learned():
+    torch.manual_seed(0)
+    expert = SyncNet(width=0.125)
+    mel, lips = torch.rand(2, 1, 80, 16), torch.rand(2, 15, 48, 96)
+    alone, pair = judged(expert.train(), mel[:1], lips[:1]), judged(expert, mel, lips)
+    assert expert.training
+    with torch.no_grad():
+        fresh = SyncNet(width=0.125)
+        fresh.load_state_dict(expert.state_dict())
+        torch.testing.assert_close(pair[0], fresh.train()(mel, lips)[0])
+    torch.manual_seed(0)
+    torch.testing.assert_close(alone[0], SyncNet(width=0.125).eval()(mel[:1], lips[:1])[0])
 
 
 def test_the_curve_leaves_the_expert_in_the_mode_it_was_in(fabric):

@@ -12,6 +12,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from train.data.samples import GeneratorInputs
+from train.expert import judged
 from train.losses import sync_loss
 from train.scores.stopping import HIGHER, LOWER
 from train.trained import asked
@@ -55,8 +56,8 @@ def score_generator(
         fake = asked(fabric, generator, batch.frame_mels, batch.faces)
         scores = losses_of(fake, batch)
         with fabric.autocast():
-            scores["sync_of_truth"] = sync_loss(*expert(batch.window_mel, mouths(batch.target)))
-            scores["sync_of_input"] = sync_loss(*expert(batch.window_mel, mouths(batch.faces[:, 3:])))
+            scores["sync_of_truth"] = sync_loss(*judged(expert, batch.window_mel, mouths(batch.target)))
+            scores["sync_of_input"] = sync_loss(*judged(expert, batch.window_mel, mouths(batch.faces[:, 3:])))
         scores |= mouth_scores(fake, batch.target)
         for name, score in scores.items():
             sums[name] += score.float() * len(fake)

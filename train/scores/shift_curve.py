@@ -18,8 +18,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
+from train.processes import sum_of_all
 from train.trained import unwrapped
 
+OF_CURVE = ("offset", "curve_margin")  # names of its scores
 SHIFTS = range(-15, 16)  # frames that the sound heard lies after the lips seen; 0 is as recorded
 
 
@@ -41,7 +43,7 @@ class ShiftCurve:
 
     def scores(self) -> dict[str, float]:
         """As they are logged."""
-        return {"offset": float(self.offset), "curve_margin": self.margin}
+        return dict(zip(OF_CURVE, (float(self.offset), self.margin), strict=True))
 
     def picture(self) -> Tensor:
         """(3, H, W) in [0, 1], RGB."""
@@ -73,9 +75,9 @@ def measure(fabric: Fabric, expert: nn.Module, pairs: Iterable[tuple[Tensor, Ten
             face = judge.face_encoder(lips).flatten(1)  # (B, D)
             audio = judge.audio_encoder(sounds.flatten(0, 1)[:, None]).flatten(1).unflatten(0, sounds.shape[:2])
         cosine = F.cosine_similarity(audio.float(), face.float()[:, None], dim=2)  # (B, 31)
-        sums[:-1] += (1 - cosine).sum(dim=0).double().cpu()
+        sums[:-1] += (1 - cosine).sum(dim=0).cpu().double()
         sums[-1] += len(lips)
     judge.train(mode)
-    total: Any = fabric.all_reduce(sums.to(fabric.device), reduce_op="sum")
-    distance, count = total[:-1].cpu().numpy(), int(total[-1])
+    total = sum_of_all(fabric, sums)
+    distance, count = total[:-1].numpy(), int(total[-1])
     return ShiftCurve(distance / count) if count else None

@@ -11,7 +11,7 @@ from lightning_fabric import Fabric
 from train.data.feeding import feed
 from train.data.held_out import everywhere, surrounded
 from train.data.samples import Windows
-from train.scores.shift_curve import SHIFTS
+from train.scores.shift_curve import OF_CURVE, SHIFTS
 from wav2lip.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -48,6 +48,14 @@ class Validation:
             log.warning(
                 "no held-out clip has 0.6 s of sound around a window: validation has no offset, and no curve of "
                 "distance against shift; hold out clips of 2 s or more"
+            )
+
+    def check(self, watched: str) -> None:
+        """InputError if the score to be followed is one that these windows cannot give."""
+        if watched in OF_CURVE and not len(self.around):
+            raise InputError(
+                f"watch={watched}: no held-out clip has 0.6 s of sound around a window, which it is measured on; hold "
+                "out clips of 2 s or more, or watch another score"
             )
 
     def batches(self, step: int) -> Iterator[Any]:

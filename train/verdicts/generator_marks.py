@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from train.data.samples import GeneratorInputs
+from train.expert import evaluating
 from train.losses import agreement
 from train.scores.syncnet_scores import of_all_processes, sync_scores
 from wav2lip.crops import mouths
@@ -70,14 +70,3 @@ def _mean_mouth(fabric: Fabric, batches: Iterable[GeneratorInputs]) -> Tensor:
 def l1(halves: Tensor, others: Tensor) -> Tensor:
     """Sum over frames (N, 3, H / 2, W) of their mean absolute differences."""
     return (halves - others).abs().mean(dim=(1, 2, 3)).sum()
-
-
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """The network is in eval mode inside the block, and in the mode it was in after it."""
-    mode = network.training
-    network.eval()
-    try:
-        yield
-    finally:
-        network.train(mode)
