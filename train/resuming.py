@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,8 @@ class Resumed:
 
 def start(cfg: DictConfig, loop: Loop) -> None:
     """Let a loop begin: with cfg.resume at the newest whole checkpoint, else at cfg.checkpoint_path, else at step 0."""
+    if cfg.overfit:
+        return  # what is tested is whether it learns from nothing
     loop.resumed = bool(cfg.resume) and go_on(cfg, loop)
     if loop.resumed:
         return
@@ -47,7 +50,8 @@ def go_on(cfg: DictConfig, loop: Loop) -> bool:
     All of it is taken, whatever reset_optimizer says, which is about weights from elsewhere.
     """
     checkpoints = loop.checkpoints
-    found = newest(checkpoints, _last_step(checkpoints))
+    last = _last_step(checkpoints)
+    found = newest(checkpoints, lambda step: last is None or step <= last)
     if found is None:
         log.info("resume: there is no whole checkpoint in %s yet", checkpoints.folder)
         return False
@@ -70,22 +74,22 @@ def _last_step(checkpoints: Checkpoints) -> int | None:
         return None
 
 
-def newest(checkpoints: Checkpoints, until: int | None = None) -> list[Checkpoint] | None:
+def newest(checkpoints: Checkpoints, counts: Callable[[int], bool]) -> list[Checkpoint] | None:
     """The newest whole numbered checkpoints, the same in all processes; None if there are none.
 
-    until: step of the last ones that count; None: all count.
+    counts: whether those of a step may be taken.
     """
-    found = _newest_whole(checkpoints, until) if checkpoints.fabric.is_global_zero else None
+    found = _newest_whole(checkpoints, counts) if checkpoints.fabric.is_global_zero else None
     step = checkpoints.fabric.broadcast(found[0].global_step if found else None)
     if step is None:
         return None
     return found or _load(checkpoints, step)
 
 
-def _newest_whole(checkpoints: Checkpoints, until: int | None) -> list[Checkpoint] | None:
+def _newest_whole(checkpoints: Checkpoints, counts: Callable[[int], bool]) -> list[Checkpoint] | None:
     """One checkpoint of each network, all saved at the same moment. What is passed over is logged with the reason."""
     for step, _ in numbered_files(checkpoints.folder, checkpoints.trained[0].prefix):
-        if until is not None and step > until:
+        if not counts(step):
             continue
         try:
             return _load(checkpoints, step)
@@ -138,6 +142,9 @@ def _take(
     scheduled = cfg.lr_schedule != "constant" or cfg.warmup > 0  # a schedule starts from the configured rate
     stored_rates = cfg.compat.stored_rates and not scheduled
     found = resume(checkpoint, path, network, reset_optimizer=reset_optimizer, stored_rates=stored_rates)
+    if stored_rates:  # rollbacks lowered those in the file, and go on lowering them
+        lowered = found.extras.get("step_state", {}).get("guard", {}).get("rates", {})
+        network.set_rates(network.rates(), 1 / lowered.get(network.prefix, 1.0))
     if network is not loop.trained[0]:
         return  # the critic's own counters do not matter, the generator's do
     loop.progress.step = found.step

@@ -22,8 +22,8 @@ def train(cfg: DictConfig) -> int:
     fabric = build_fabric(cfg)
     critic = trained(fabric, instantiate(cfg.disc), cfg, prefix="disc_", averaged=False, rate=cfg.disc_learning_rate)
     loop = generator.build(cfg, fabric, critic)
-    if loop.resumed:
-        pass  # and the critic with it
+    if loop.resumed or cfg.overfit:
+        pass  # the critic goes on with the generator; a self-test begins from nothing
     elif cfg.disc_checkpoint_path:
         take_up(cfg, loop, cfg.disc_checkpoint_path, critic)
     elif cfg.checkpoint_path:

@@ -80,9 +80,27 @@ def test_rollbacks_lower_the_rate_of_the_network_to_blame_and_end():
     for rate in (0.5, 0.25):
         trouble = guard.look(100, HEALTHY | won)
         assert guard.answer(trouble) == "rollback"
-        guard.rolled_back(trouble)
+        guard.rolled_back(trouble, 100)
         assert (guard.rate("disc_"), guard.rate("")) == (rate, 1.0)
     assert guard.answer(guard.look(150, HEALTHY | won)) == "stop"
+
+
+def test_what_was_saved_in_a_stretch_that_was_undone_is_not_gone_back_to_after_a_resume_either():
+    guard = Guard(action="rollback", patience=3)
+    guard.look(50, HEALTHY)
+    trouble = troubles(guard, {"critic_real": 0.001, "critic_fake": 0.001}, (100, 150, 200))[-1]
+    guard.rolled_back(trouble, 200)
+    again = Guard(action="rollback", patience=3)
+    again.load_state(guard.state())
+    assert [again.sound(step) for step in (50, 51, 200, 201)] == [True, False, False, True]
+
+
+def test_of_two_signs_that_last_equally_long_both_are_told():
+    guard = Guard(patience=2)
+    guard.look(50, HEALTHY)
+    both = {"critic_real": 0.001, "critic_fake": 0.001, "sync": 2.0}
+    told = [trouble.sentence.split(":")[0][:20] for trouble in troubles(guard, both, (100, 150, 200, 250)) if trouble]
+    assert len(told) == len(set(told)) == 2
 
 
 def test_a_guard_that_goes_on_judges_as_if_it_had_never_stopped():

@@ -40,6 +40,8 @@ class Guard:
     _best_sync: float = math.inf
     _best_step: int = 0
     last: int = 0  # step of the last look
+    _told: set[str] = field(default_factory=set)  # signs that last and were told
+    _bad: list[tuple[int, int]] = field(default_factory=list)  # steps from which, and until which, a rollback undid
     _used: int = 0  # rollbacks so far
     _rates: dict[str, float] = field(default_factory=dict)  # what the rollbacks came to, by prefix
 
@@ -59,8 +61,10 @@ class Guard:
         present = signs(means, self._best_sync, self._best_step, self.sync_factor)
         self._well = {name: self._well.get(name, last) for name in present}
         self._lasting = {name: self._lasting.get(name, 0) + 1 for name in present}
+        self._told &= set(present)
         for name, sign in present.items():
-            if self._lasting[name] == self.patience:
+            if self._lasting[name] >= self.patience and name not in self._told:
+                self._told.add(name)
                 since = self._well[name]
                 return Trouble(f"{sign.finding}, since step {since}; {sign.remedy}", since, sign.networks)
         return None
@@ -75,13 +79,19 @@ class Guard:
             return "rollback" if self._used < self.rollbacks else "stop"
         return "stop" if trouble.fatal else self.action
 
-    def rolled_back(self, trouble: Trouble) -> None:
-        """Lower the rates of the networks that learned too fast, and watch anew."""
+    def sound(self, step: int) -> bool:
+        """Whether the weights of a step are not of a stretch that a rollback undid."""
+        return not any(began < step <= end for began, end in self._bad)
+
+    def rolled_back(self, trouble: Trouble, step: int) -> None:
+        """Lower the rates of the networks that learned too fast, and watch anew. step: at which it went back."""
         self._used += 1
+        self._bad.append((trouble.began, step))
         for prefix in trouble.networks:
             self._rates[prefix] = self.rate(prefix) * self.rate_factor
         self._lasting.clear()
         self._well.clear()
+        self._told.clear()
 
     def rate(self, prefix: str) -> float:
         """What the learning rate of a network is multiplied by; 1 until there was a rollback."""
@@ -92,6 +102,7 @@ class Guard:
         return {
             "lasting": dict(self._lasting), "well": dict(self._well), "last": self.last,
             "best_sync": self._best_sync, "best_step": self._best_step, "used": self._used, "rates": dict(self._rates),
+            "told": sorted(self._told), "bad": [list(stretch) for stretch in self._bad],
         }  # fmt: skip
 
     def load_state(self, state: Mapping[str, Any] | None) -> None:
@@ -101,3 +112,4 @@ class Guard:
         self._lasting, self._well, self._rates = (dict(state[name]) for name in ("lasting", "well", "rates"))
         self._best_sync, self._best_step = state["best_sync"], state["best_step"]
         self.last, self._used = state["last"], state["used"]
+        self._told, self._bad = set(state["told"]), [(began, end) for began, end in state["bad"]]

@@ -23,7 +23,7 @@ def rescue(guard: Guard, trouble: Trouble, checkpoints: Checkpoints, step: int) 
     back. It depends on nothing but the files and the step, so a training killed afterwards comes to the same.
     """
     fabric, answer = checkpoints.fabric, guard.answer(trouble)
-    found = newest(checkpoints, until=trouble.began)
+    found = newest(checkpoints, lambda saved: saved <= trouble.began and guard.sound(saved))
     before = checkpoints.path(checkpoints.trained[0], found[0].global_step) if found else None
     known = f"from before is {before}" if before else "no checkpoint is from before"
     if answer == "warn":
@@ -34,7 +34,7 @@ def rescue(guard: Guard, trouble: Trouble, checkpoints: Checkpoints, step: int) 
         return False
     for trained, checkpoint in zip(checkpoints.trained, found, strict=True):
         resume(checkpoint, before, trained, reset_optimizer=False, stored_rates=False)
-    guard.rolled_back(trouble)
+    guard.rolled_back(trouble, step)
     rates = " and ".join(f"{prefix}learning_rate times {guard.rate(prefix):g}" for prefix in trouble.networks)
     tell(fabric, logging.WARNING, f"step {step}: {trouble.sentence}. Goes on with the weights of {before} and {rates}")
     return True

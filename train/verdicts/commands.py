@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 PLAIN = re.compile(r"[\w./~-]+", re.ASCII)  # values that Hydra takes without quotes
 
@@ -32,7 +32,9 @@ class Commands:
 
     def overfit(self) -> str:
         """The self-test of this training."""
-        return self.again("overfit=4")
+        begun = ("resume", "checkpoint_path", "disc_checkpoint_path", "reset_optimizer")
+        kept = [each for each in self.overrides if each.partition("=")[0] not in begun and each != "recipe=finetune"]
+        return replace(self, overrides=kept).again("overfit=4")
 
     def doctor(self) -> str:
         """Ask whether the data is worth training on."""

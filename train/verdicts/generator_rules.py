@@ -12,6 +12,7 @@ from train.verdicts.generator_marks import measure_marks
 from train.verdicts.rules import (
     FALL,
     LAST,
+    PATIENCE,
     RISE,
     Given,
     Kind,
@@ -55,14 +56,17 @@ class GeneratorRules:
         """Not learning: no better than painting the mean mouth into every frame, and not on the way there.
 
         A head that holds still makes the mean mouth hard to beat, so being worse than that is no verdict while L1
-        falls by 5 % from the first evaluation to the last.
+        falls by 5 % over the last five evaluations. One or two evaluations have no trend.
         """
         trend, held_out = Trend.of(record, "l1"), record.val("l1")
         marks = (f"the mean mouth painted into every frame has {record.marks['l1_of_mean']:.4f}, a copy of the "
                  f"reference's {record.marks['l1_of_copy']:.4f}")  # fmt: skip
         seen = f"held-out L1 {trend.now:.4f} (at step {record.evaluations[0].step}: {held_out[0]:.4f}); {marks}"
-        if len(held_out) >= LAST and trend.now >= record.marks["l1_of_mean"] and held_out[-1] > FALL * held_out[0]:
-            return self._not_learning(seen)
+        if trend.now >= record.marks["l1_of_mean"]:
+            if len(held_out) < LAST:
+                return Verdict(Kind.TOO_EARLY, seen)
+            if held_out[-1] > FALL * held_out[max(0, len(held_out) - 1 - PATIENCE)]:
+                return self._not_learning(seen)
         if trend.over_fits:
             return over_fitting(self.given, f"{trend.in_words('L1')}; {marks}")
         if trend.stalled:
@@ -83,7 +87,7 @@ class GeneratorRules:
         losses = (f"sync loss of generated frames {record.now('sync'):.3f}, of the true ones "
                   f"{last['sync_of_truth']:.3f}, of others with that sound {last['sync_of_input']:.3f}")  # fmt: skip
         found = [self._weak_expert(losses, marks, last["sync_of_truth"])] if weak else []
-        return found + ([self._stuck(losses, weak)] if self._does_not_fall(record, weak) else [])
+        return found + ([self._stuck(losses, marks if weak else None)] if self._does_not_fall(record, weak) else [])
 
     def _does_not_fall(self, record: Record, weak: bool) -> bool:
         """Whether the sync loss counts since three evaluations, has not fallen by 5 % and is not where the truth's is.
@@ -112,11 +116,13 @@ class GeneratorRules:
             ("train the expert on this data", commands.expert(None if chance else self.expert_path)),
         ])  # fmt: skip
 
-    def _stuck(self, losses: str, weak: bool) -> Verdict:
+    def _stuck(self, losses: str, weak: dict[str, float] | None) -> Verdict:
         commands = self.given.commands
-        if weak:
+        if weak is not None:
+            chance = weak["expert_auc"] <= auc_by_chance(self.given.amount.independent)
+            command = commands.expert(None if chance else self.expert_path)
             return Verdict(Kind.SYNC_STUCK, losses, "the expert is weak on this data: it has nothing to teach",
-                           [("train the expert on this data", commands.expert(self.expert_path))])  # fmt: skip
+                           [("train the expert on this data", command)])  # fmt: skip
         return Verdict(Kind.SYNC_STUCK, losses, "the sync loss weighs too little beside the others, or it was asked "
                        "for before faces were painted well", [
             ("a larger weight", commands.again(f"syncnet_wt_on={min(3 * self.sync_weight, 0.5):.2g}", on=True)),

@@ -19,6 +19,7 @@ CONFIDENCE = 0.99  # of a claim that scores are above chance
 LAST = 3  # evaluations whose median is judged: weights in training swing, and one of them may be far off
 PATIENCE = 5  # evaluations without a better score after which learning is called over
 RISE = 1.05  # of the best score, from which on a held-out loss has risen and does not just swing
+LEAST = 0.005  # share of the best score by which another must be better to count as better
 FALL = 0.95  # of a loss, from which on it has fallen
 GAP = 0.5  # of the held-out loss, below which the training loss says that clips are known by heart
 LITTLE_SECONDS = 600.0  # preprocess.advice draws the same line
@@ -29,6 +30,7 @@ class Kind(StrEnum):
     """What a verdict says; the names of its curves in TensorBoard."""
 
     LEARNING = "learning"
+    TOO_EARLY = "too early to say"
     NOT_LEARNING = "not learning yet"
     OVER_FITTING = "over-fitting"
     STALLED = "no longer learning"
@@ -121,7 +123,10 @@ class Trend:
     def of(cls, record: Record, term: str) -> Trend:
         """The trend of a loss, such as "loss" or "l1"."""
         held_out = record.val(term)
-        best = min(range(len(held_out)), key=held_out.__getitem__)
+        best = 0
+        for number, value in enumerate(held_out):
+            if value < (1 - LEAST) * held_out[best]:
+                best = number
         then = record.evaluations[best].train.get(term)
         trained = [each.train[term] for each in record.evaluations[-LAST:] if term in each.train]
         return cls(held_out[best], record.evaluations[best].step, len(held_out) - 1 - best, record.now(term), then,
@@ -143,7 +148,7 @@ class Trend:
 
     @property
     def stalled(self) -> bool:
-        """Whether the best of the held-out losses is five evaluations old."""
+        """Whether no held-out loss of the last five evaluations was better than the best by half a percent."""
         return self.since >= PATIENCE
 
     def in_words(self, name: str) -> str:
