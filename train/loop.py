@@ -93,6 +93,16 @@ class Means:
         self._counts.clear()
         return means
 
+    def state(self, fabric: Fabric) -> dict[str, dict[str, float]]:
+        """What was gathered since the last `take`, the mean of all processes; all of them must call it."""
+        sums = {name: total.item() for name, total in self._sums.items()}
+        return {"sums": mean_of_all(fabric, sums), "counts": dict(self._counts)}
+
+    def load_state(self, state: Mapping[str, Mapping[str, float]], device: torch.device) -> None:
+        """Take back what `state` gave; an empty one, of a file that has none, holds nothing gathered."""
+        self._sums = {name: torch.tensor(total, device=device) for name, total in state.get("sums", {}).items()}
+        self._counts = defaultdict(int, {name: int(count) for name, count in state.get("counts", {}).items()})
+
 
 @dataclass
 class Loop:
@@ -116,12 +126,13 @@ class Loop:
     judge: Judge | None = None
     guard: Guard = field(default_factory=Guard)
     progress: Progress = field(default_factory=Progress)
+    means: Means = field(default_factory=Means)  # of the terms since the last report
     resumed: bool = False  # it goes on from its own checkpoints
     _saved_step: int | None = None
 
     def run(self) -> int:
         """Train to the end, to a signal or to trouble; returns the exit code, 0, 128 plus the signal's number, or 1."""
-        means = Means()
+        means = self.means
         if self.schedule.over(self.progress):
             log.info("nothing to do: step %d is at or past the end; raise max_steps or nepochs", self.progress.step)
             return 0
@@ -269,6 +280,7 @@ class Loop:
         """Write the checkpoint of every network: the numbered one of this step and last.pth, best.pth, or all."""
         epoch = self.progress.samples // self.schedule.epoch_samples
         state = self.step.state() | {"guard": self.guard.state(), "watch": self.watch.state()}
+        state["means"] = self.means.state(self.fabric)
         if self.judge is not None:
             state["judge"] = self.judge.state()
         self.checkpoints.save(self.progress, epoch, state, numbered=numbered, best=best)

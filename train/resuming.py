@@ -156,6 +156,7 @@ def _take(
     if loop.judge is not None:
         loop.judge.load_state(state.get("judge"))
     loop.guard.load_state(state.get("guard"))
+    loop.means.load_state(state.get("means", {}), loop.fabric.device)
     restore_randomness(loop.fabric, found.extras)
     if not cfg.compat.sync_weight_kept:
         loop.step.load_state({"sync_on": False})

@@ -8,6 +8,7 @@ import train.wav2lip
 from tests.train.conftest import config, same
 from train.generator_step import GeneratorStep
 from train.guard.guard import Guard
+from train.guard.signs import Sign
 from wav2lip.checkpoints import load_checkpoint
 from wav2lip.errors import InputError
 
@@ -175,6 +176,54 @@ def test_a_rollback_goes_on_from_the_last_checkpoint_at_half_the_rate_and_a_resu
         for ours, theirs in ((at(whole, 6).extras["own_weights"], at(again, 6).extras["own_weights"]),
                              (at(whole, 6).state_dict, at(again, 6).state_dict)):  # fmt: skip
             assert same(ours, theirs)
+
+
+@pytest.mark.usefixtures("poisoned")
+def test_a_rate_that_a_rollback_lowered_is_lowered_once_where_a_resume_keeps_the_rates_of_the_file(
+    noise_data,
+    expert,
+    tmp_path,
+):
+    options = ["guard.action=rollback", "compat.stored_rates=true"]
+    for last in (5, 6, 7):  # saved at the step that went back, and after it
+        assert start(noise_data, tmp_path, expert, *options, f"max_steps={last}", f"resume={last > 5}") == 0
+        assert at(tmp_path, last).optimizer["param_groups"][0]["lr"] == pytest.approx(5e-5)
+
+
+def test_a_second_rollback_goes_to_no_checkpoint_of_the_stretch_before(
+    noise_data, expert, tmp_path, monkeypatch, caplog
+):
+    look = Guard.look
+
+    def bad_from_seven_on(guard, step, means):
+        bad = {"bad": Sign("it is bad", "mend it", ("",))} if step >= 7 else {}
+        monkeypatch.setattr("train.guard.guard.signs", lambda *_: bad)
+        return look(guard, step, means)
+
+    monkeypatch.setattr(Guard, "look", bad_from_seven_on)
+    options = ["guard.action=rollback", "guard.patience=3", "checkpoint_interval=4", "log_interval=1"]
+    assert start(noise_data, tmp_path, expert, *options, "max_steps=10") == 0
+    assert start(noise_data, tmp_path, expert, *options, "max_steps=13", "resume=true") == 0
+    back = [record.message for record in caplog.records if "Goes on with the weights of" in record.message]
+    assert len(back) == 2  # at steps 9 and 12; step 8 was saved in between
+    assert all("checkpoint_step000000004.pth" in message for message in back)
+
+
+def test_a_resume_between_two_reports_gives_the_guard_the_same_means(noise_data, expert, tmp_path, monkeypatch):
+    look, heard = Guard.look, []
+
+    def hearing(guard, step, means):
+        heard.append((step, dict(means)))
+        return look(guard, step, means)
+
+    monkeypatch.setattr(Guard, "look", hearing)
+    assert start(noise_data, tmp_path / "whole", expert, "log_interval=3", "max_steps=6") == 0
+    whole = heard.copy()
+    heard.clear()
+    for last in (4, 6):
+        assert start(noise_data, tmp_path / "parts", expert, "log_interval=3", f"max_steps={last}", "resume=true") == 0
+    assert [step for step, _ in whole] == [3, 6]
+    assert heard == whole
 
 
 @pytest.mark.usefixtures("poisoned")

@@ -35,6 +35,9 @@ def rescue(guard: Guard, trouble: Trouble, checkpoints: Checkpoints, step: int) 
     for trained, checkpoint in zip(checkpoints.trained, found, strict=True):
         resume(checkpoint, before, trained, reset_optimizer=False, stored_rates=False)
     guard.rolled_back(trouble, step)
+    for trained in checkpoints.trained:  # at once: a file saved at this step says the rate that it goes on with
+        if trained.prefix in trouble.networks:
+            trained.set_rates(trained.rates(), guard.rate_factor)
     rates = " and ".join(f"{prefix}learning_rate times {guard.rate(prefix):g}" for prefix in trouble.networks)
     tell(fabric, logging.WARNING, f"step {step}: {trouble.sentence}. Goes on with the weights of {before} and {rates}")
     return True
