@@ -112,4 +112,5 @@ class Guard:
         self._lasting, self._well, self._rates = (dict(state[name]) for name in ("lasting", "well", "rates"))
         self._best_sync, self._best_step = state["best_sync"], state["best_step"]
         self.last, self._used = state["last"], state["used"]
-        self._told, self._bad = set(state["told"]), [(began, end) for began, end in state["bad"]]
+        self._told = set(state["told"])
+        self._bad = [(began, end) for began, end in state["bad"]]
