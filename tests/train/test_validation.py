@@ -347,6 +347,9 @@ fabric.launch()
 scores = scores_of(fabric, Path(sys.argv[1]))
 if fabric.is_global_zero:
     Path(sys.argv[2]).write_text(json.dumps(scores))
+if fabric.world_size > 1:
+    torch.distributed.barrier()  # a process that ends while another still speaks to it takes it down
+    torch.distributed.destroy_process_group()
 """
 
 
