@@ -161,6 +161,8 @@ def _misfit(path: PathType, weights: Mapping[str, Tensor], model: nn.Module, why
     """The sentence for weights that torch refused, from what it said."""
     sized: Any = type(model)
     detail = next((line.strip()[:120] for line in why.splitlines()[1:2]), why)
+    if _known(weights) != _known(model.state_dict()):
+        return _other_network(path, weights, sized, f" ({detail})")
     try:
         there, wanted = sized.shape_of(weights), sized.shape_of(model.state_dict())
     except (AttributeError, KeyError):
@@ -176,8 +178,13 @@ def _misfit(path: PathType, weights: Mapping[str, Tensor], model: nn.Module, why
 
 
 def _other_network(path: PathType, weights: Mapping[str, Tensor], wanted: type, detail: str = "") -> InputError:
-    found = next((name for key, name in KNOWN_NETWORKS.items() if key in weights), "some other network")
+    found = _known(weights)
     return InputError(f"{path}: does not fit {wanted.__name__}; it holds {found}{detail}; give the right file")
+
+
+def _known(weights: Mapping[str, Tensor]) -> str:
+    """Which network weights are of, in words."""
+    return next((name for key, name in KNOWN_NETWORKS.items() if key in weights), "some other network")
 
 
 def _other_layers(path: PathType, wanted: type, detail: str) -> InputError:
