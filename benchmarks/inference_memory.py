@@ -45,7 +45,7 @@ def make_inputs(folder: Path, seconds: int, size: int) -> None:
 @torch.inference_mode()
 def plain(folder: Path) -> None:
     """The public release's order of work: all frames, then all faces, then batches of 128."""
-    generator = LipSync.from_checkpoint(folder / "thin.pth", device="cpu").generator
+    generator = LipSync.from_checkpoint(folder / "thin.pth", device="cpu").repainter.generator
     frames = list(read_frames(folder / "face.mp4"))
     windows = sound_windows(folder / "sound.wav", 25, "public")  # type: ignore[arg-type]
     crops = [resize(cut(frame, BOX), FACE_SIZE, FACE_SIZE) for frame in frames]

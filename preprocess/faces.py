@@ -17,8 +17,8 @@ from preprocess.manifest import STATE, Record, digest
 from preprocess.parts import Part, Rejected, Task, without_path
 from preprocess.settings import FPS, FaceSettings
 from preprocess.workers import Maker, Progress, Tools
+from wav2lip.batches import in_batches
 from wav2lip.errors import InputError
-from wav2lip.face_boxes import in_batches
 from wav2lip.media import read_frames
 
 STAGE = "faces"

@@ -12,8 +12,8 @@ from tqdm import tqdm
 from face_detection.build import COMPAT
 from wav2lip.crops import Pads
 from wav2lip.errors import run
-from wav2lip.face_source import Framing
 from wav2lip.lipsync import LipSync, Options, Result
+from wav2lip.lipsync.source import Framing
 
 log = logging.getLogger(__name__)
 

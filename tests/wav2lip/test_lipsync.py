@@ -17,8 +17,7 @@ from wav2lip.audio import melspectrogram
 from wav2lip.checkpoints import Checkpoint, save_checkpoint
 from wav2lip.crops import Pads
 from wav2lip.errors import InputError
-from wav2lip.face_source import FaceSource, Framing
-from wav2lip.lipsync import LipSync, Options, sound_windows
+from wav2lip.lipsync import FaceSource, Framing, LipSync, Options, sound_windows
 from wav2lip.media import probe, read_frames
 from wav2lip.windows import InferenceWindows
 
@@ -32,11 +31,7 @@ class Frames:
         self._frames = frames
 
     def frames(self):
-        return iter(frame.copy() for frame in self._frames)
-
-    def forever(self):
-        while True:
-            yield from enumerate(self.frames())
+        return (frame.copy() for frame in self._frames)
 
 
 class Detector:
@@ -57,6 +52,17 @@ def lipsync(boxes, generator=None):
     return LipSync(generator or Wav2Lip(width=0.125), torch.device("cpu"), lambda batch_size, compat: Detector(boxes))
 
 
+def silent(frames):
+    """Windows of that many frames without sound."""
+    return InferenceWindows(np.full((80, 16), -4, np.float32), np.zeros(frames, np.int64))
+
+
+def boxes_of(made):
+    """top, bottom, left, right of the one face of each frame."""
+    boxes = [one.box for (one,) in (shown.targets for shown in made)]
+    return [(top, bottom, left, right) for left, top, right, bottom in boxes]
+
+
 def test_the_whole_of_inference_is_the_golden_one():
     expected, generator = golden("infer_e2e"), Wav2Lip()
     generator.load_state_dict(weights("generator"))
@@ -65,11 +71,9 @@ def test_the_whole_of_inference_is_the_golden_one():
     mel = melspectrogram(expected["wav_i16"].astype(np.float32) / 32768)
     np.testing.assert_allclose(mel, expected["mel"], atol=1e-4)
     windows, options = InferenceWindows.public(mel, 25), Options(wav2lip_batch_size=4, compat="public")
-    boxes = ours.find_boxes(source, len(windows), options)
-    shown = [(boxes[i % len(boxes)]) for i in range(len(windows))]
-    coordinates = [(top, bottom, left, right) for left, top, right, bottom in shown]
-    assert coordinates == [tuple(row) for row in expected["coords_y1y2x1x2"].tolist()]
-    frames = np.stack(list(ours.frames(source, windows, boxes, options)))[..., ::-1]
+    made = list(ours.shown(source, windows, options))
+    assert boxes_of(made) == [tuple(row) for row in expected["coords_y1y2x1x2"].tolist()]
+    frames = np.stack([shown.frame for shown in made])[..., ::-1]
     difference = np.abs(frames.astype(int) - expected["frames_out"].astype(int))
     assert difference.max() <= 2
     assert (difference <= 1).mean() >= 0.999
@@ -84,9 +88,9 @@ def test_public_crop_coordinates_are_the_golden_ones(pads, smooth):
     height, width = expected["crop_image_hw"].tolist()
     ours = lipsync(expected["crop_in_rects"])
     frames = Frames([np.zeros((height, width, 3), np.uint8)] * 12)
-    boxes = ours.find_boxes(frames, 12, Options(pads=pads, smooth=smooth, compat="public"))
+    made = ours.shown(frames, silent(12), Options(pads=pads, smooth=smooth, compat="public"))
     key = f"crop_{pads.top}_{pads.bottom}_{pads.left}_{pads.right}_nosmooth{int(not smooth)}_y1y2x1x2"
-    assert [(t, b, left, r) for left, t, r, b in boxes] == [tuple(row) for row in expected[key].tolist()]
+    assert boxes_of(made) == [tuple(row) for row in expected[key].tolist()]
 
 
 @torch.no_grad()
@@ -114,8 +118,7 @@ def test_with_a_fixed_box_composites_are_those_of_the_plain_algorithm():
             break
     options = Options(box=(top, bottom, left, right), smooth=False, compat="public")
     ours, windows = lipsync([], generator), InferenceWindows.public(mel, 25)
-    boxes = ours.find_boxes(Frames(frames), len(windows), options)
-    made = list(ours.frames(Frames(frames), windows, boxes, options))
+    made = [shown.frame for shown in ours.shown(Frames(frames), windows, options)]
     assert len(made) == len(plain)
     assert np.abs(np.stack(made).astype(int) - np.stack(plain).astype(int)).mean() < 0.5
 
@@ -139,7 +142,7 @@ def test_faces_are_cropped_at_the_resolution_of_the_checkpoint_and_pasted_back(r
     expected[top:bottom, left:right] = cv2.resize(face.transpose(1, 2, 0)[..., ::-1], (right - left, bottom - top))
     ours, windows = LipSync.from_checkpoint(tmp_path / "generator.pth", "cpu"), InferenceWindows.public(mel, 25)
     options = Options(box=(top, bottom, left, right), compat="public")
-    made = next(ours.frames(Frames([frame]), windows, ours.find_boxes(Frames([frame]), 1, options), options))
+    made = next(ours.shown(Frames([frame]), windows, options)).frame
     assert np.abs(made.astype(int) - expected).max() <= 1
 
 
@@ -161,7 +164,7 @@ def test_a_frame_without_a_face_passes_unchanged_and_is_reported_with_its_time(t
 def test_strict_and_public_stop_at_a_frame_without_a_face_and_name_the_flag_that_asks_it(options, flag):
     frames = Frames([np.zeros((256, 256, 3), np.uint8)] * 20)
     with pytest.raises(InputError, match=f"frame 10: no face found; .* or leave out {flag}$"):
-        lipsync([(60, 40, 180, 200)] * 10 + [None] * 10).find_boxes(frames, 20, options)
+        list(lipsync([(60, 40, 180, 200)] * 10 + [None] * 10).shown(frames, silent(20), options))
 
 
 @pytest.mark.parametrize(("device", "most"), [("cpu", 8), ("meta", 24)])
@@ -175,8 +178,8 @@ def test_the_detector_is_built_for_the_options_and_kept_while_they_are_the_same(
     ours, source = LipSync(Wav2Lip(width=0.125), torch.device(device), build), Frames([np.zeros((64, 64, 3), np.uint8)])
     assert built == []  # a fixed box needs none
     for compat in ("none", "none", "public"):
-        ours.find_boxes(source, 1, Options(face_det_batch_size=24, compat=compat))
-    ours.find_boxes(source, 1, Options(face_det_batch_size=3, compat="public"))
+        ours.finder(source, 1, Options(face_det_batch_size=24, compat=compat))
+    ours.finder(source, 1, Options(face_det_batch_size=3, compat="public"))
     assert built == [(most, "none"), (most, "public"), (3, "public")]
 
 
@@ -187,10 +190,11 @@ def test_the_batch_size_and_compat_of_the_options_reach_s3fd(tmp_path, monkeypat
         asked.update(arguments)
         return Detector([(0, 0, 8, 8)])
 
-    monkeypatch.setattr("wav2lip.lipsync.build_detector", build)
+    monkeypatch.setattr("wav2lip.lipsync.engine.build_detector", build)
     save_checkpoint(tmp_path / "g.pth", Checkpoint(Wav2Lip(width=0.125).state_dict()))
     ours = LipSync.from_checkpoint(tmp_path / "g.pth", device="cpu")
-    ours.find_boxes(Frames([np.zeros((64, 64, 3), np.uint8)]), 1, Options(face_det_batch_size=5, compat="public"))
+    frames = Frames([np.zeros((64, 64, 3), np.uint8)])
+    next(ours.shown(frames, silent(1), Options(face_det_batch_size=5, compat="public")))
     assert (asked["batch_size"], asked["compat"]) == (5, "public")
 
 
@@ -221,8 +225,8 @@ def test_the_result_is_as_long_as_the_sound_and_carries_it(tmp_path, portrait, s
 def test_a_longer_sound_begins_the_video_again():
     frames = [np.full((64, 64, 3), 20 * n, np.uint8) for n in range(4)]
     windows = InferenceWindows.covering(np.zeros((80, 41), np.float32), 10 * 640, 25)
-    made = lipsync([]).frames(Frames(frames), windows, [None, (0, 0, 8, 8), None, None])
-    assert [frame[40, 40, 0] for frame in made] == [0, 20, 40, 60, 0, 20, 40, 60, 0, 20]
+    made = lipsync([None, (0, 0, 8, 8), None, None]).shown(Frames(frames), windows, Options(smooth=False))
+    assert [shown.frame[40, 40, 0] for shown in made] == [0, 20, 40, 60, 0, 20, 40, 60, 0, 20]
 
 
 def test_a_picture_becomes_a_video_at_the_asked_rate(tmp_path, portrait):
@@ -249,7 +253,7 @@ def test_a_crop_or_box_outside_the_frame_is_refused_by_its_flag(tmp_path, portra
     with pytest.raises(InputError, match="--crop 300 -1 0 -1"):
         Framing(crop=(300, -1, 0, -1)).apply(portrait)
     with pytest.raises(InputError, match="--box 0 400 0 50"):
-        lipsync([]).find_boxes(Frames([portrait]), 1, Options(box=(0, 400, 0, 50)))
+        next(lipsync([]).shown(Frames([portrait]), silent(1), Options(box=(0, 400, 0, 50))))
 
 
 @pytest.mark.parametrize("samples", [1, 100, 700, 2000])
@@ -281,10 +285,9 @@ def test_memory_holds_a_batch_of_frames_whatever_the_length():
     source = Endless([np.zeros((64, 64, 3), np.uint8)] * 300)
     windows = InferenceWindows.covering(np.zeros((80, 961), np.float32), 300 * 640, 25)
     ours = lipsync([None] * 299 + [(0, 0, 32, 32)])
-    boxes = ours.find_boxes(source, len(windows))
-    for _ in ours.frames(source, windows, boxes):
+    for _ in ours.shown(source, windows):
         pass
-    assert most <= 17  # two batches of 8 in generation, and the frame to come
+    assert most <= 40  # 8 read ahead, two batches of 8 in generation, 8 finished, and those passed from hand to hand
 
 
 def test_compat_public_takes_the_frames_of_a_variable_rate_as_they_are_at_the_mean_rate(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from fractions import Fraction
 from os import PathLike
@@ -88,7 +88,7 @@ class FaceSource:
             self.fps = video.mean_fps if self._public else video.fps
         self.static = static or self._picture is not None
 
-    def frames(self) -> Iterator[np.ndarray]:
+    def frames(self) -> Generator[np.ndarray, None, None]:
         """Every frame once, (H, W, 3) uint8 RGB; of a still or a static source, one.
 
         What is wrong with the file is logged the first time.
@@ -112,12 +112,3 @@ class FaceSource:
         if sentence not in self._told:
             self._told.add(sentence)
             log.warning(sentence)
-
-    def forever(self) -> Iterator[tuple[int, np.ndarray]]:
-        """(index, frame) without end: after the last frame the first again."""
-        if self.static:
-            still = next(iter(self.frames()))
-            while True:
-                yield 0, still.copy()
-        while True:
-            yield from enumerate(self.frames())

@@ -1,0 +1,8 @@
+"""A face and a sound in, a video of that face saying that sound out."""
+
+from wav2lip.lipsync.engine import LipSync
+from wav2lip.lipsync.options import DEFAULTS, Options, Result
+from wav2lip.lipsync.sound import sound_windows
+from wav2lip.lipsync.source import FaceSource, Framing
+
+__all__ = ["DEFAULTS", "FaceSource", "Framing", "LipSync", "Options", "Result", "sound_windows"]

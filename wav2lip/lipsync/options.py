@@ -1,0 +1,53 @@
+"""How a result is made, and what was made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from face_detection.build import COMPAT
+from wav2lip.crops import Pads
+from wav2lip.errors import InputError
+from wav2lip.lipsync.source import NO_FRAMING, Framing
+
+OnProgress = Callable[[str, int, int], object]  # stage, frames done, frames in all
+
+DEFAULT_PADS = Pads()
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a result is made; the defaults are those of the command line."""
+
+    static: bool = False  # use only the first frame of a video
+    fps: float = 25.0  # frames a second, for still pictures only
+    pads: Pads = DEFAULT_PADS  # pixels added to detected boxes
+    framing: Framing = NO_FRAMING  # shrinking, turning and cutting of the frames
+    box: tuple[int, int, int, int] | None = None  # top, bottom, left, right: a fixed face box, no detection
+    smooth: bool = True  # smooth boxes over time
+    strict: bool = False  # stop at a frame without a face instead of passing it through
+    face_det_batch_size: int = 16  # frames; cut down on a CPU
+    wav2lip_batch_size: int = 128  # frames; cut down on a CPU
+    compat: str = "none"  # "public": the release's windows, boxes and frame rates
+
+    def __post_init__(self) -> None:
+        for flag in ("face_det_batch_size", "wav2lip_batch_size"):
+            if getattr(self, flag) < 1:
+                raise InputError(f"--{flag} is {getattr(self, flag)}; give a whole number from 1 up")
+        if self.compat not in COMPAT:
+            raise InputError(f"--compat is {self.compat}; choose one of {', '.join(COMPAT)}")
+
+
+DEFAULTS = Options()
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was made."""
+
+    outfile: Path
+    frames: int
+    fps: Fraction
+    without_face: list[tuple[float, float]]  # spans in seconds, from and to, whose frames passed through unchanged

@@ -1,0 +1,30 @@
+"""The stage that gives faces their new lips."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Generator, Iterable
+
+import numpy as np
+
+from wav2lip.crops import cut, paste, resize
+from wav2lip.lipsync.repaint import Repainter
+from wav2lip.lipsync.shown import Shown
+from wav2lip.windows import InferenceWindows
+
+
+def paint(
+    shown: Iterable[Shown], windows: InferenceWindows, repaint: Repainter, batch_size: int
+) -> Generator[Shown, None, None]:
+    """The same frames, their targets repainted; `batch_size` frames are in memory at a time."""
+    rest = iter(shown)
+    while batch := list(itertools.islice(rest, batch_size)):
+        jobs = [(one, target) for one in batch for target in one.targets]
+        for first in range(0, len(jobs), batch_size):
+            some = jobs[first : first + batch_size]
+            size = repaint.resolution
+            crops = np.stack([resize(cut(one.frame, target.box), size, size) for one, target in some])
+            mels = np.stack([windows[one.number][None] for one, _ in some])
+            for (one, target), face in zip(some, repaint(crops, mels), strict=True):
+                paste(one.frame, face, target.box)
+        yield from batch
