@@ -1,6 +1,7 @@
 """What a training sample asks of a GPU, and what the loader must give to keep one busy: counted, not measured.
 
     python -m benchmarks.gpu_arithmetic
+    python -m benchmarks.gpu_arithmetic --networks    # the size of each network at each resolution
 
 FLOPs by torch.utils.flop_counter over one forward and backward pass, a multiply-add being two. Bytes: each
 convolution's input and output once in bf16 for the forward pass, three times that for training, as they are where
@@ -10,14 +11,17 @@ writes 28 bytes a parameter and step. The chips' rates are those of their data s
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from models import SyncNet, VisualQualityDiscriminator, Wav2Lip
+from models.resolutions import FACTORS
 
 CHIPS = {"RTX 3060": (25.5e12, 0.36e12), "A100": (312e12, 1.56e12), "H200": (989e12, 4.8e12)}  # FLOP/s, bytes/s
 UTILISATION = (0.2, 0.5)  # share of the peak that convolution networks of this kind reach, from eager to compiled
@@ -94,8 +98,37 @@ def rates(cost: Cost, batch: int, peak: float, bandwidth: float) -> tuple[float,
     return peak / cost.flop, bandwidth / (cost.conv_bytes + adam), bandwidth / (3 * cost.conv_bytes + adam)
 
 
+def forward_flop(run: Callable[[], object]) -> float:
+    """FLOPs of one pass forward."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        run()
+    return counter.get_total_flops()
+
+
+def network_table() -> None:
+    """Parameters, and FLOPs forward: the generator's a frame, the expert's a pair, the critic's a frame."""
+    print("| model | generator, M | GFLOP | expert, M | GFLOP | critic, M | GFLOP |\n|---|---|---|---|---|---|---|")
+    for size in FACTORS:
+        mel, face = torch.rand(1, 1, 80, 16), torch.rand(1, 3, size, size)
+        mouths = torch.rand(1, 15, size // 2, size)
+        generator, expert = Wav2Lip(resolution=size).eval(), SyncNet(resolution=size).eval()
+        critic = VisualQualityDiscriminator(resolution=size).eval()
+        runs: list[tuple[nn.Module, Callable[[], object]]] = [
+            (generator, partial(generator, mel, torch.cat([face, face], dim=1))),
+            (expert, partial(expert, mel, mouths)),
+            (critic, partial(critic, face[:, :, None])),
+        ]
+        cells = [f"{parameters(network) / 1e6:.2f} | {forward_flop(run) / 1e9:.2f}" for network, run in runs]
+        print(f"| wav2lip_{size} | " + " | ".join(cells) + " |")
+
+
 def main() -> None:
     """Print Markdown tables."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_arithmetic", description=__doc__)
+    parser.add_argument("--networks", action="store_true", help="the size of each network at each resolution")
+    if parser.parse_args().networks:
+        network_table()
+        return
     units = {}
     for size in SIZES:
         units |= {

@@ -17,5 +17,5 @@ def test_every_relative_link_leads_somewhere(page):
 
 
 def test_the_readme_has_one_test_command():
-    commands = re.findall(r"^python3 -m venv .* -m pytest$", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
+    commands = re.findall(r"^python3 -m venv .* -m pytest -n 2$", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
     assert len(commands) == 1

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.stats import rankdata
 
 from models import SyncNet
 from wav2lip.clips import Clip
@@ -27,7 +26,10 @@ def roc_auc(score: np.ndarray, positive: np.ndarray) -> float:
     negatives = len(positive) - positives
     if not positives or not negatives:
         return float("nan")
-    ranks = rankdata(score)[positive].sum()
+    ordered = np.sort(score)
+    below = np.searchsorted(ordered, score[positive], "left")
+    up_to = np.searchsorted(ordered, score[positive], "right")
+    ranks = ((below + up_to + 1) / 2).sum()  # from 1 up, the mean of their places where scores are equal
     return float((ranks - positives * (positives + 1) / 2) / (positives * negatives))
 
 

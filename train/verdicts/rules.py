@@ -5,12 +5,13 @@ Every verdict says what is seen, the likely cause, and what to do next. The rule
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from statistics import median
+from statistics import NormalDist, median
 
-from scipy.stats import binom, norm
+from scipy.special import bdtrik
 
 from train.verdicts.amount import Amount
 from train.verdicts.commands import Commands
@@ -96,7 +97,7 @@ def accuracy_by_chance(windows: int) -> float:
 
     windows: as many right as wrong ones. Guessing all alike has exactly 0.5; a coin for each has the widest spread.
     """
-    return float(binom.isf(1 - CONFIDENCE, windows, 0.5)) / windows
+    return math.ceil(bdtrik(CONFIDENCE, windows, 0.5)) / windows
 
 
 def auc_by_chance(windows: int) -> float:
@@ -105,7 +106,7 @@ def auc_by_chance(windows: int) -> float:
     windows: n / 2 right and n / 2 wrong ones, for which the variance is (n + 1) / (3 n^2).
     """
     spread = ((windows + 1) / 3) ** 0.5 / windows
-    return min(1.0, 0.5 + float(norm.isf(1 - CONFIDENCE)) * spread)
+    return min(1.0, 0.5 + NormalDist().inv_cdf(CONFIDENCE) * spread)
 
 
 @dataclass(frozen=True)
