@@ -12,8 +12,10 @@ from tqdm import tqdm
 from face_detection.build import COMPAT
 from wav2lip.crops import Pads
 from wav2lip.errors import run
-from wav2lip.lipsync import LipSync, Options, Result
+from wav2lip.lipsync import LipSync, Options, Part, Result
+from wav2lip.lipsync.part import seconds
 from wav2lip.lipsync.source import Framing
+from wav2lip.lipsync.timeline import FITS, SHORTS
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +56,12 @@ def build_parser() -> argparse.ArgumentParser:
     add("--static", type=truth, default=False, nargs="?", const=True, metavar="BOOL",
         help="use only the first frame of a video")  # fmt: skip
     add("--fps", type=float, default=25.0, help="frames a second, for a picture only")
+    add("--start", type=seconds, metavar="TIME", help="use the face video from here on; s, MM:SS.s or HH:MM:SS.s")
+    add("--end", type=seconds, metavar="TIME", help="use the face video up to here")
+    add("--fit", choices=FITS, default="loop",
+        help="sound longer than the video: begin it again, run it to and fro, hold its end, or end with it")  # fmt: skip
+    add("--short", choices=SHORTS, default="trim",
+        help="video longer than the sound: end with the sound, or go on with the mouth as it is")  # fmt: skip
     add("--pads", type=int, nargs=4, default=[0, 10, 0, 0], metavar=("TOP", "BOTTOM", "LEFT", "RIGHT"),
         help="pixels added to the face box; more at the bottom if the chin is cut")  # fmt: skip
     add("--face_det_batch_size", type=int, default=16, metavar="N",
@@ -84,6 +92,9 @@ def options_of(args: argparse.Namespace) -> Options:
         fps=args.fps,
         pads=Pads(*args.pads),
         framing=Framing(args.resize_factor, args.rotate, tuple(args.crop)),
+        part=Part(args.start or 0.0, args.end),
+        fit=args.fit,
+        short=args.short,
         box=None if args.box[0] == -1 else tuple(args.box),
         smooth=not args.nosmooth,
         strict=args.strict,

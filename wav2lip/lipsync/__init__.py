@@ -2,7 +2,8 @@
 
 from wav2lip.lipsync.engine import LipSync
 from wav2lip.lipsync.options import DEFAULTS, Options, Result
+from wav2lip.lipsync.part import Part
 from wav2lip.lipsync.sound import sound_windows
 from wav2lip.lipsync.source import FaceSource, Framing
 
-__all__ = ["DEFAULTS", "FaceSource", "Framing", "LipSync", "Options", "Result", "sound_windows"]
+__all__ = ["DEFAULTS", "FaceSource", "Framing", "LipSync", "Options", "Part", "Result", "sound_windows"]

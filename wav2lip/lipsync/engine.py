@@ -23,7 +23,7 @@ from wav2lip.lipsync.repaint import Repainter
 from wav2lip.lipsync.shown import Shown
 from wav2lip.lipsync.sound import sound_windows
 from wav2lip.lipsync.source import FaceSource
-from wav2lip.lipsync.timeline import Finder, Source, play
+from wav2lip.lipsync.timeline import Finder, Source, expected_frames, play
 from wav2lip.media import VideoWriter
 from wav2lip.windows import InferenceWindows
 
@@ -75,23 +75,30 @@ class LipSync:
             if _same_file(given, outfile):
                 raise InputError(f"{outfile}: would replace the file it is made from; give another --outfile")
         source = FaceSource(
-            face, still_fps=options.fps, static=options.static, framing=options.framing, compat=options.compat
-        )
+            face, still_fps=options.fps, static=options.static, framing=options.framing, part=options.part,
+            compat=options.compat,
+        )  # fmt: skip
         windows = sound_windows(audio, source.fps, options.compat)
+        total = expected_frames(len(windows), source.stated_frames, options.fit, options.short)
         report = progress or (lambda *_: None)
         painted: list[bool] = []
         with VideoWriter(outfile, source.fps, audio) as video:
             for shown in self.shown(source, windows, options):
                 video.write(shown.frame)
                 painted.append(bool(shown.targets))
-                report("lips", len(painted), len(windows))
-        return Result(Path(outfile), len(windows), source.fps, _spans_without(painted, float(source.fps)))
+                report("lips", len(painted), total)
+        without = _spans_without(painted[: len(windows)], float(source.fps))
+        return Result(Path(outfile), len(painted), source.fps, without)
 
     def shown(
         self, source: Source, windows: InferenceWindows, options: Options = DEFAULTS
     ) -> Generator[Shown, None, None]:
-        """The finished frames, one for each window; a bounded number of them is in memory, whatever the length."""
-        found = play(source, self.finder(source, len(windows), options), len(windows))
+        """The finished frames, one for each window but for what options.fit and options.short say.
+
+        A bounded number of them is in memory, whatever the length.
+        """
+        find = self.finder(source, len(windows), options)
+        found = play(source, find, len(windows), options.fit, options.short)
         made = paint(found, windows, self.repainter, self.repainter.at_most(options.wav2lip_batch_size))
         return ahead(made, FINISHED)
 

@@ -10,7 +10,9 @@ from pathlib import Path
 from face_detection.build import COMPAT
 from wav2lip.crops import Pads
 from wav2lip.errors import InputError
+from wav2lip.lipsync.part import WHOLE, Part
 from wav2lip.lipsync.source import NO_FRAMING, Framing
+from wav2lip.lipsync.timeline import FITS, SHORTS
 
 OnProgress = Callable[[str, int, int], object]  # stage, frames done, frames in all
 
@@ -25,6 +27,9 @@ class Options:
     fps: float = 25.0  # frames a second, for still pictures only
     pads: Pads = DEFAULT_PADS  # pixels added to detected boxes
     framing: Framing = NO_FRAMING  # shrinking, turning and cutting of the frames
+    part: Part = WHOLE  # of a face video, what is used
+    fit: str = "loop"  # sound longer than the video: loop, pingpong, freeze, trim
+    short: str = "trim"  # video longer than the sound: trim, keep
     box: tuple[int, int, int, int] | None = None  # top, bottom, left, right: a fixed face box, no detection
     smooth: bool = True  # smooth boxes over time
     strict: bool = False  # stop at a frame without a face instead of passing it through
@@ -36,8 +41,9 @@ class Options:
         for flag in ("face_det_batch_size", "wav2lip_batch_size"):
             if getattr(self, flag) < 1:
                 raise InputError(f"--{flag} is {getattr(self, flag)}; give a whole number from 1 up")
-        if self.compat not in COMPAT:
-            raise InputError(f"--compat is {self.compat}; choose one of {', '.join(COMPAT)}")
+        for flag, choices in {"compat": COMPAT, "fit": FITS, "short": SHORTS}.items():
+            if getattr(self, flag) not in choices:
+                raise InputError(f"--{flag} is {getattr(self, flag)}; choose one of {', '.join(choices)}")
 
 
 DEFAULTS = Options()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 
@@ -14,7 +15,8 @@ import numpy as np
 
 from wav2lip.crops import resize
 from wav2lip.errors import InputError
-from wav2lip.media import is_picture, probe, read_frames, read_picture
+from wav2lip.lipsync.part import WHOLE, Part
+from wav2lip.media import is_picture, probe, read_frames, read_picture, times_leap
 
 log = logging.getLogger(__name__)
 
@@ -65,8 +67,9 @@ class FaceSource:
     """Frames of a video or of a still, read anew at each pass and never held."""
 
     def __init__(self, path: str | PathLike[str], *, still_fps: float = 25.0, static: bool = False,
-                 framing: Framing = NO_FRAMING, compat: str = "none"):  # fmt: skip
+                 framing: Framing = NO_FRAMING, part: Part = WHOLE, compat: str = "none"):  # fmt: skip
         """path: video or picture. still_fps: frame rate of the result for a still. static: use the first frame only.
+        part: of a video, what is used.
         compat: "public" takes a video's frames as they are at their mean rate, whatever their timestamps say, and
         leaves a picture unframed.
         Raises: InputError if the file cannot be used.
@@ -77,6 +80,8 @@ class FaceSource:
         self._framing = framing
         self._told: set[str] = set()
         if self.path.is_file() and is_picture(path):
+            if part != WHOLE:
+                raise InputError(f"{path}: is a picture, of which --start and --end take no part; leave them out")
             picture = read_picture(path)
             self._picture = picture if self._public else framing.apply(picture)
             if not SLOWEST <= still_fps <= FASTEST:  # so that NaN is refused too
@@ -86,10 +91,22 @@ class FaceSource:
             media = probe(path)
             video, self._seconds = media.require_video(), media.seconds
             self.fps = video.mean_fps if self._public else video.fps
+            self._begin, self._end = part.frames(self.fps)
+            self._part = part
+            if part.end is not None and 0 < self._seconds < part.end - MISSING:
+                self._tell(f"{path}: ends before --end, at {self._seconds:.2f} s; it is used up to there")
         self.static = static or self._picture is not None
 
-    def frames(self) -> Generator[np.ndarray, None, None]:
-        """Every frame once, (H, W, 3) uint8 RGB; of a still or a static source, one.
+    @property
+    def stated_frames(self) -> int:
+        """How many frames there are by what the file states; 0 if it does not say, or is a still or static."""
+        if self.static or not self._seconds:
+            return 0
+        stated = round(self._seconds * self.fps)
+        return max(0, min(stated, stated if self._end is None else self._end) - self._begin)
+
+    def frames(self, first: int = 0, last: int | None = None) -> Generator[np.ndarray, None, None]:
+        """Every frame once, (H, W, 3) uint8 RGB, from `first` up to but not including `last`; of a still, the one.
 
         What is wrong with the file is logged the first time.
         Raises: InputError if there is none.
@@ -97,16 +114,40 @@ class FaceSource:
         if self._picture is not None:
             yield self._picture
             return
-        frames = read_frames(self.path, None if self._public else self.fps, self._tell)
+        begin, end = self._begin + first, self._end
+        if self.static:
+            last = 1
+        if last is not None:
+            end = self._begin + last if end is None else min(end, self._begin + last)
         count = 0
-        for frame in itertools.islice(frames, 1 if self.static else None):
+        for frame in self._decoded(begin, end):
             yield self._framing.apply(frame)
             count += 1
         if not count:
-            raise InputError(f"{self.path}: no frame of its video can be decoded; re-encode it")
-        seconds = count / float(self.fps)
-        if not self.static and seconds < self._seconds - MISSING:
+            raise self._without_frames()
+        seconds = (begin + count) / float(self.fps)
+        due = self._seconds if end is None else min(self._seconds, end / float(self.fps))
+        if not self.static and seconds < due - MISSING:
             self._tell(f"{self.path}: its pictures last {seconds:.1f} s of the {self._seconds:.1f} s that it states")
+
+    def _decoded(self, begin: int, end: int | None) -> Iterator[np.ndarray]:
+        """Frames of the whole video from `begin` up to but not including `end`; jumped to where that is safe."""
+        if self._public:
+            return itertools.islice(read_frames(self.path, None, self._tell), begin, end)
+        if not begin or self._leaps:
+            return itertools.islice(read_frames(self.path, self.fps, self._tell), begin, end)
+        return read_frames(self.path, self.fps, self._tell, begin, end)
+
+    @cached_property
+    def _leaps(self) -> bool:
+        return times_leap(self.path)
+
+    def _without_frames(self) -> InputError:
+        if self._begin:
+            return InputError(
+                f"{self.path}: has no frame at --start {self._part.start:g} s or later; it lasts {self._seconds:.2f} s"
+            )
+        return InputError(f"{self.path}: no frame of its video can be decoded; re-encode it")
 
     def _tell(self, sentence: str) -> None:
         if sentence not in self._told:
