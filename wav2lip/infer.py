@@ -59,7 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--start", type=seconds, metavar="TIME", help="use the face video from here on; s, MM:SS.s or HH:MM:SS.s")
     add("--end", type=seconds, metavar="TIME", help="use the face video up to here")
     add("--fit", choices=FITS, default="loop",
-        help="sound longer than the video: begin it again, run it to and fro, hold its end, or end with it")  # fmt: skip
+        help="sound longer than the video: begin it again, run it to and fro, hold its end or end with it")  # fmt: skip
     add("--short", choices=SHORTS, default="trim",
         help="video longer than the sound: end with the sound, or go on with the mouth as it is")  # fmt: skip
     add("--pads", type=int, nargs=4, default=[0, 10, 0, 0], metavar=("TOP", "BOTTOM", "LEFT", "RIGHT"),
