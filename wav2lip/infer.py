@@ -13,6 +13,7 @@ from face_detection.build import COMPAT
 from wav2lip.crops import Pads
 from wav2lip.errors import run
 from wav2lip.lipsync import LipSync, Options, Part, Result
+from wav2lip.lipsync.blending import BLENDS
 from wav2lip.lipsync.part import seconds
 from wav2lip.lipsync.source import Framing
 from wav2lip.lipsync.timeline import FITS, SHORTS
@@ -76,6 +77,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--rotate", action="store_true", help="turn frames by 90 degrees clockwise, before the crop")
     add("--nosmooth", action="store_true", help="do not smooth face boxes over time")
     add("--strict", action="store_true", help="stop at a frame without a face instead of passing it through")
+    add("--blend", choices=BLENDS, default="feather",
+        help="feather: softly, the lower face alone, in the frame's colours; box: all of the box")  # fmt: skip
     detectors = ["auto", "s3fd", "mtcnn", "haar"]
     add("--detector", choices=detectors, default="auto", help="auto: S3FD where its weights are, else MTCNN")
     add("--s3fd_weights", metavar="FILE", help="S3FD weights; default: models/s3fd.pth, or the download cache")
@@ -100,6 +103,7 @@ def options_of(args: argparse.Namespace) -> Options:
         strict=args.strict,
         face_det_batch_size=args.face_det_batch_size,
         wav2lip_batch_size=args.wav2lip_batch_size,
+        blend=args.blend,
         compat=args.compat,
     )
 

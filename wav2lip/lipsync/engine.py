@@ -16,6 +16,7 @@ from wav2lip.checkpoints import load_network
 from wav2lip.devices import choose_device
 from wav2lip.errors import InputError
 from wav2lip.lipsync.ahead import ahead
+from wav2lip.lipsync.blending import build_blend
 from wav2lip.lipsync.finders import fixed, found_boxes, known, public_boxes
 from wav2lip.lipsync.options import DEFAULTS, OnProgress, Options, Result
 from wav2lip.lipsync.painting import paint
@@ -99,7 +100,8 @@ class LipSync:
         """
         find = self.finder(source, len(windows), options)
         found = play(source, find, len(windows), options.fit, options.short)
-        made = paint(found, windows, self.repainter, self.repainter.at_most(options.wav2lip_batch_size))
+        blend = build_blend("box" if options.compat == "public" else options.blend)
+        made = paint(found, windows, self.repainter, self.repainter.at_most(options.wav2lip_batch_size), blend)
         return ahead(made, FINISHED)
 
     def finder(self, source: Source, frames: int, options: Options) -> Finder:

@@ -10,6 +10,7 @@ from pathlib import Path
 from face_detection.build import COMPAT
 from wav2lip.crops import Pads
 from wav2lip.errors import InputError
+from wav2lip.lipsync.blending import BLENDS
 from wav2lip.lipsync.part import WHOLE, Part
 from wav2lip.lipsync.source import NO_FRAMING, Framing
 from wav2lip.lipsync.timeline import FITS, SHORTS
@@ -35,13 +36,14 @@ class Options:
     strict: bool = False  # stop at a frame without a face instead of passing it through
     face_det_batch_size: int = 16  # frames; cut down on a CPU
     wav2lip_batch_size: int = 128  # frames; cut down on a CPU
-    compat: str = "none"  # "public": the release's windows, boxes and frame rates
+    blend: str = "feather"  # how faces go back into the frame: "feather" or, as the release does, "box"
+    compat: str = "none"  # "public": the release's windows, boxes, paste and frame rates
 
     def __post_init__(self) -> None:
         for flag in ("face_det_batch_size", "wav2lip_batch_size"):
             if getattr(self, flag) < 1:
                 raise InputError(f"--{flag} is {getattr(self, flag)}; give a whole number from 1 up")
-        for flag, choices in {"compat": COMPAT, "fit": FITS, "short": SHORTS}.items():
+        for flag, choices in {"blend": BLENDS, "compat": COMPAT, "fit": FITS, "short": SHORTS}.items():
             if getattr(self, flag) not in choices:
                 raise InputError(f"--{flag} is {getattr(self, flag)}; choose one of {', '.join(choices)}")
 

@@ -7,14 +7,15 @@ from collections.abc import Generator, Iterable
 
 import numpy as np
 
-from wav2lip.crops import cut, paste, resize
+from wav2lip.crops import cut, resize
+from wav2lip.lipsync.blending import Blend
 from wav2lip.lipsync.repaint import Repainter
 from wav2lip.lipsync.shown import Shown
 from wav2lip.windows import InferenceWindows
 
 
 def paint(
-    shown: Iterable[Shown], windows: InferenceWindows, repaint: Repainter, batch_size: int
+    shown: Iterable[Shown], windows: InferenceWindows, repaint: Repainter, batch_size: int, blend: Blend
 ) -> Generator[Shown, None, None]:
     """The same frames, their targets repainted; `batch_size` frames are in memory at a time."""
     rest = iter(shown)
@@ -25,6 +26,6 @@ def paint(
             size = repaint.resolution
             crops = np.stack([resize(cut(one.frame, target.box), size, size) for one, target in some])
             mels = np.stack([windows[one.number][None] for one, _ in some])
-            for (one, target), face in zip(some, repaint(crops, mels), strict=True):
-                paste(one.frame, face, target.box)
+            for (one, target), crop, face in zip(some, crops, repaint(crops, mels), strict=True):
+                blend(one, target, crop, face)
         yield from batch
