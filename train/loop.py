@@ -22,7 +22,7 @@ from train.guard.rescue import lost, rescue
 from train.interrupt import Interrupt
 from train.processes import mean_of_all
 from train.schedules import RateSchedule
-from train.scores.shift_curve import measure
+from train.scores.shift_curve import curve_scores, measure, picture_of
 from train.scores.stopping import Watch
 from train.trained import Trained, share_statistics
 from train.verdicts.judge import Judge
@@ -113,7 +113,7 @@ class Loop:
     trained: list[Trained]
     train_batches: Callable[[int], Iterator[Any]]  # from a step on, without end
     val_batches: Callable[[int], Iterator[Any]]  # of one validation, given its step
-    val_batches_around: Callable[[], Iterator[Any]]  # with the sounds at train.scores.shift_curve.SHIFTS; may be none
+    val_batches_around: Callable[[], Iterator[Any]]  # with the sounds at wav2lip.shift_curve.SHIFTS; may be none
     pictures: Callable[[Any], Tensor] | None  # a batch to an image grid (3, H, W) in [0, 1], RGB
     schedule: Schedule
     folder: Path
@@ -229,9 +229,9 @@ class Loop:
             if self.preview is not None:
                 self.preview.write(self.progress.step)
         if curve is not None:
-            scores |= curve.scores()
+            scores |= curve_scores(curve)
             if self.fabric.is_global_zero:
-                self.monitor.picture("val/curve", curve.picture(), self.progress.step)
+                self.monitor.picture("val/curve", picture_of(curve), self.progress.step)
         if acting:
             self.step.after_validation(scores)
         self.monitor.scalars("val", scores, self.progress.step)

@@ -36,12 +36,13 @@ from train.data.sources import Reading
 from train.expert import judged
 from train.generator_step import GeneratorStep
 from train.scores.generator_scores import score_generator
-from train.scores.shift_curve import SHIFTS, ShiftCurve, measure
+from train.scores.shift_curve import curve_scores, measure, picture_of
 from train.scores.syncnet_scores import score_expert
 from train.scores.validation import Validation
 from train.syncnet_step import SyncNetStep
 from wav2lip.clips import ClipWriter
 from wav2lip.errors import InputError
+from wav2lip.shift_curve import SHIFTS, ShiftCurve
 
 SYNCNET = partial(ClipWindows.for_syncnet, min_shift=5)
 LATE = 3  # frames that the sound of the painted clips lies after their lips
@@ -210,8 +211,8 @@ def test_the_margin_of_a_curve_is_its_median_less_its_minimum():
     distance = np.full(31, 0.9)
     distance[[4, 20, 21]] = [0.95, 0.2, 0.4]
     curve = ShiftCurve(distance)
-    assert curve.scores() == {"offset": 5.0, "curve_margin": pytest.approx(0.7)}
-    picture = curve.picture()
+    assert curve_scores(curve) == {"offset": 5.0, "curve_margin": pytest.approx(0.7)}
+    picture = picture_of(curve)
     assert picture.shape == (3, 350, 600)
     assert 0 <= picture.min() < 0.5 < picture.max() <= 1
 

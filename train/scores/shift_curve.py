@@ -7,7 +7,6 @@ line. The generator's frames are judged likewise: the dip then tells where the l
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,44 +19,29 @@ from torch import Tensor, nn
 
 from train.processes import sum_of_all
 from train.trained import unwrapped
+from wav2lip.shift_curve import SHIFTS, ShiftCurve
 
 OF_CURVE = ("offset", "curve_margin")  # names of its scores
-SHIFTS = range(-15, 16)  # frames that the sound heard lies after the lips seen; 0 is as recorded
 
 
-@dataclass(frozen=True)
-class ShiftCurve:
-    """Mean distance of lips and sound at each of SHIFTS."""
+def curve_scores(curve: ShiftCurve) -> dict[str, float]:
+    """As they are logged."""
+    return dict(zip(OF_CURVE, (float(curve.offset), curve.margin), strict=True))
 
-    distance: np.ndarray  # (31,) float: 1 - cosine of the embeddings, in [0, 1] for SyncNet's, which are not negative
 
-    @property
-    def offset(self) -> int:
-        """Frames that the sound seems to lie after the lips: where the distance is least."""
-        return SHIFTS[int(self.distance.argmin())]
-
-    @property
-    def margin(self) -> float:
-        """How deep the dip is, median less minimum; near 0 where sync is not heard."""
-        return float(np.median(self.distance) - self.distance.min())
-
-    def scores(self) -> dict[str, float]:
-        """As they are logged."""
-        return dict(zip(OF_CURVE, (float(self.offset), self.margin), strict=True))
-
-    def picture(self) -> Tensor:
-        """(3, H, W) in [0, 1], RGB."""
-        figure = Figure(figsize=(6, 3.5), dpi=100, layout="constrained")
-        axes = figure.add_subplot()
-        axes.plot(SHIFTS, self.distance, marker=".")
-        axes.plot(self.offset, self.distance.min(), marker="o")
-        axes.axvline(0, linewidth=0.5, color="grey")
-        axes.set_xlabel("frames that the sound lies after the lips (25 a second)")
-        axes.set_ylabel("distance, 1 - cosine")
-        axes.set_title(f"least at {self.offset:+d}, {self.margin:.3f} below the median")
-        canvas = FigureCanvasAgg(figure)
-        canvas.draw()
-        return torch.from_numpy(np.array(canvas.buffer_rgba())[..., :3]).movedim(-1, 0) / 255
+def picture_of(curve: ShiftCurve) -> Tensor:
+    """(3, H, W) in [0, 1], RGB."""
+    figure = Figure(figsize=(6, 3.5), dpi=100, layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot(SHIFTS, curve.distance, marker=".")
+    axes.plot(curve.offset, curve.least, marker="o")
+    axes.axvline(0, linewidth=0.5, color="grey")
+    axes.set_xlabel("frames that the sound lies after the lips (25 a second)")
+    axes.set_ylabel("distance, 1 - cosine")
+    axes.set_title(f"least at {curve.offset:+d}, {curve.margin:.3f} below the median")
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return torch.from_numpy(np.array(canvas.buffer_rgba())[..., :3]).movedim(-1, 0) / 255
 
 
 @torch.no_grad()

@@ -11,8 +11,9 @@ from lightning_fabric import Fabric
 from train.data.feeding import feed
 from train.data.held_out import everywhere, surrounded
 from train.data.samples import Windows
-from train.scores.shift_curve import OF_CURVE, SHIFTS
+from train.scores.shift_curve import OF_CURVE
 from wav2lip.errors import InputError
+from wav2lip.shift_curve import SHIFTS
 
 log = logging.getLogger(__name__)
 
