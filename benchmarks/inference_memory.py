@@ -21,9 +21,9 @@ import numpy as np
 import torch
 
 from models import Wav2Lip
-from wav2lip.checkpoints import Checkpoint, save_checkpoint
+from wav2lip.checkpoints import Checkpoint, load_network, save_checkpoint
 from wav2lip.crops import FACE_SIZE, cut, from_network, generator_input, paste, resize, to_network
-from wav2lip.lipsync import LipSync, sound_windows
+from wav2lip.lipsync import sound_windows
 from wav2lip.media import VideoWriter, read_frames
 
 BOX = (100, 40, 200, 160)  # left, top, right, bottom
@@ -45,7 +45,7 @@ def make_inputs(folder: Path, seconds: int, size: int) -> None:
 @torch.inference_mode()
 def plain(folder: Path) -> None:
     """The public release's order of work: all frames, then all faces, then batches of 128."""
-    generator = LipSync.from_checkpoint(folder / "thin.pth", device="cpu").repainter.generator
+    generator = load_network(folder / "thin.pth", Wav2Lip).eval()
     frames = list(read_frames(folder / "face.mp4"))
     windows = sound_windows(folder / "sound.wav", 25, "public")  # type: ignore[arg-type]
     crops = [resize(cut(frame, BOX), FACE_SIZE, FACE_SIZE) for frame in frames]

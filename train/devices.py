@@ -8,11 +8,11 @@ import platform
 import shutil
 from collections.abc import Iterable
 from importlib.util import find_spec
-from typing import Any
 
 import torch
 from torch import nn
 
+from wav2lip.devices import cpu_computes_bf16
 from wav2lip.errors import InputError
 
 # Of glibc's mallopt: above which size a block is a mapping of its own, and from how much on freed memory is returned.
@@ -26,12 +26,6 @@ def best_precision(accelerator: str) -> str:
     if accelerator == "mps" or (accelerator == "auto" and torch.backends.mps.is_available()):
         return "32-true"
     return "bf16-mixed" if cpu_computes_bf16() else "32-true"
-
-
-def cpu_computes_bf16() -> bool:
-    """Whether this CPU has 16-bit dot products (AVX512-BF16 or AMX), with which bf16 is faster than float32."""
-    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # of torch 2.11 and newer
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 def make_ready(device: torch.device) -> None:

@@ -60,7 +60,7 @@ def resize(picture: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def to_network(frames: Tensor) -> Tensor:
-    """Pictures to network values; with `from_network` the one place where RGB becomes BGR, as published weights need.
+    """Pictures to network values; here and in the next three functions RGB becomes BGR and back, and nowhere else.
 
     frames: (..., H, W, 3) uint8 RGB.
     Returns: (..., 3, H, W) float32 in [0, 1], BGR.
@@ -75,6 +75,25 @@ def from_network(faces: Tensor) -> Tensor:
     Returns: (..., H, W, 3) uint8 RGB, cut down to whole levels as the release does.
     """
     return (faces.float() * 255).to(torch.uint8).movedim(-3, -1).flip(-1)
+
+
+def bytes_of(faces: np.ndarray) -> np.ndarray:
+    """`from_network` for arrays: (N, 3, H, W) float32 in [0, 1], BGR, to (N, H, W, 3) uint8 RGB."""
+    return np.ascontiguousarray((faces * 255).astype(np.uint8).transpose(0, 2, 3, 1)[..., ::-1])
+
+
+def hidden_and_shown(targets: np.ndarray, references: np.ndarray) -> np.ndarray:
+    """What the generator is shown of faces, as bytes: `generator_input` of `to_network`, channels last and undivided.
+
+    targets: (N, R, R, 3) uint8 RGB whose lower half is to be repainted; it is hidden here.
+    references: the same shape, whole faces of the same person.
+    Returns: (N, R, R, 6) uint8, BGR twice.
+    """
+    pictures = np.zeros((*targets.shape[:3], 6), np.uint8)
+    upper = targets.shape[1] // 2
+    pictures[:, :upper, :, :3] = targets[:, :upper, :, ::-1]
+    pictures[..., 3:] = references[..., ::-1]
+    return pictures
 
 
 def mask_lower_half(faces: Tensor) -> Tensor:

@@ -1,8 +1,9 @@
-"""What there is to compute on."""
+"""What there is to compute on, and in which precision."""
 
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import torch
 
@@ -24,6 +25,36 @@ def choose_device(name: str = "auto") -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"device {name}: this machine does not have it; use auto or cpu") from error
     return device
+
+
+def choose_devices(names: str = "auto") -> list[torch.device]:
+    """Devices from their names, one or several with commas between them: "cuda:0,cuda:1".
+
+    Raises: InputError if this machine does not have one of them, or one is named twice.
+    """
+    devices = [choose_device(name.strip()) for name in names.split(",")]
+    twice = next((device for n, device in enumerate(devices) if device in devices[:n]), None)
+    if twice is not None:
+        raise InputError(f"--device {names}: names {twice} twice; name each device once")
+    return devices
+
+
+def cpu_computes_bf16() -> bool:
+    """Whether this CPU has 16-bit dot products (AVX512-BF16 or AMX), with which bf16 is faster than float32."""
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # of torch 2.11 and newer
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def inference_dtype(device: torch.device) -> torch.dtype:
+    """The precision in which networks run fastest: 16 bits where the chip computes in them."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    return torch.bfloat16 if device.type == "cpu" and cpu_computes_bf16() else torch.float32
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether a device had too little memory; MPS has no exception class of its own for it."""
+    return isinstance(error, torch.OutOfMemoryError) or "MPS backend out of memory" in str(error)
 
 
 def cores() -> int:

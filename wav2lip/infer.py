@@ -10,10 +10,12 @@ from pathlib import Path
 from tqdm import tqdm
 
 from face_detection.build import COMPAT
+from wav2lip import mps_fallback  # noqa: F401  # before torch
 from wav2lip.crops import Pads
 from wav2lip.errors import run
 from wav2lip.lipsync import LipSync, Options, Part, Result
 from wav2lip.lipsync.blending import BLENDS
+from wav2lip.lipsync.options import PRECISIONS
 from wav2lip.lipsync.part import seconds
 from wav2lip.lipsync.source import Framing
 from wav2lip.lipsync.timeline import FITS, SHORTS
@@ -50,7 +52,8 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--checkpoint_path", required=True, metavar="FILE", help="generator checkpoint")
+    add("--checkpoint_path", required=True, metavar="FILE",
+        help="generator checkpoint, or what wav2lip.export made of one")  # fmt: skip
     add("--face", required=True, metavar="FILE", help="video or picture with a face")
     add("--audio", required=True, metavar="FILE", help="any file with sound, a video included")
     add("--outfile", default="results/result_voice.mp4", metavar="FILE", help="the result; its folder is made")
@@ -82,7 +85,10 @@ def build_parser() -> argparse.ArgumentParser:
     detectors = ["auto", "s3fd", "mtcnn", "haar"]
     add("--detector", choices=detectors, default="auto", help="auto: S3FD where its weights are, else MTCNN")
     add("--s3fd_weights", metavar="FILE", help="S3FD weights; default: models/s3fd.pth, or the download cache")
-    add("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    add("--device", default="auto",
+        help="auto, cpu, cuda, cuda:N or mps; several share the work: cuda:0,cuda:1")  # fmt: skip
+    add("--precision", choices=PRECISIONS, default="auto",
+        help="of the generator; auto: what the device computes fastest, within a grey level of fp32")  # fmt: skip
     add("--compat", choices=COMPAT, default="none",
         help="public: do as the release does where it is odd, see docs/differences.md")  # fmt: skip
     return parser
@@ -104,6 +110,7 @@ def options_of(args: argparse.Namespace) -> Options:
         face_det_batch_size=args.face_det_batch_size,
         wav2lip_batch_size=args.wav2lip_batch_size,
         blend=args.blend,
+        precision=args.precision,
         compat=args.compat,
     )
 

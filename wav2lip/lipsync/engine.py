@@ -12,15 +12,15 @@ import torch
 
 from face_detection import Detector, build_detector
 from models import Wav2Lip
-from wav2lip.checkpoints import load_network
-from wav2lip.devices import choose_device
+from wav2lip.devices import choose_devices
 from wav2lip.errors import InputError
 from wav2lip.lipsync.ahead import ahead
 from wav2lip.lipsync.blending import build_blend
+from wav2lip.lipsync.exported import load_generator
 from wav2lip.lipsync.finders import fixed, found_boxes, known, public_boxes
 from wav2lip.lipsync.options import DEFAULTS, OnProgress, Options, Result
 from wav2lip.lipsync.painting import paint
-from wav2lip.lipsync.repaint import Repainter
+from wav2lip.lipsync.repaint import LipGenerator, Repainter
 from wav2lip.lipsync.shown import Shown
 from wav2lip.lipsync.sound import sound_windows
 from wav2lip.lipsync.source import FaceSource
@@ -37,28 +37,33 @@ FINISHED = 8  # frames painted before they are written
 class LipSync:
     """A generator kept ready for any number of requests."""
 
-    def __init__(self, generator: Wav2Lip, device: torch.device, detector: BuildDetector):
-        """detector: called when a face has to be found and the last one built was for other options."""
+    def __init__(
+        self, generator: Wav2Lip | LipGenerator, device: torch.device | Sequence[torch.device], detector: BuildDetector
+    ):
+        """device: several share the faces out among them.
+        detector: called when a face has to be found and the last one built was for other options.
+        """
         self.repainter = Repainter(generator, device)
-        self.device = device
+        self.device = self.repainter.devices[0]
         self._detector = lru_cache(maxsize=1)(detector)
 
     @classmethod
     def from_checkpoint(
         cls, path: PathType, device: str = "auto", detector: str = "auto", s3fd_weights: PathType | None = None
     ) -> LipSync:  # fmt: skip
-        """A generator of this project or the public release.
+        """A generator of this project or the public release, or one that `wav2lip.export` made of it.
 
-        device: auto, cpu, cuda, cuda:N or mps. detector: auto, s3fd, mtcnn, haar. s3fd_weights: file of S3FD's weights.
+        device: auto, cpu, cuda, cuda:N or mps, or several with commas between them, the first of which finds faces.
+        detector: auto, s3fd, mtcnn, haar. s3fd_weights: file of S3FD's weights.
         Raises: InputError if the checkpoint cannot be used or the device is not there.
         """
-        chosen = choose_device(device)
+        chosen = choose_devices(device)
         weights = None if s3fd_weights is None else Path(s3fd_weights)
         return cls(
-            load_network(path, Wav2Lip),
+            load_generator(path),
             chosen,
             lambda batch_size, compat: build_detector(
-                detector, weights=weights, device=chosen, batch_size=batch_size, compat=compat
+                detector, weights=weights, device=chosen[0], batch_size=batch_size, compat=compat
             ),
         )
 
@@ -101,7 +106,8 @@ class LipSync:
         find = self.finder(source, len(windows), options)
         found = play(source, find, len(windows), options.fit, options.short)
         blend = build_blend("box" if options.compat == "public" else options.blend)
-        made = paint(found, windows, self.repainter, self.repainter.at_most(options.wav2lip_batch_size), blend)
+        repaint = self.repainter.in_precision(options.generator_precision)
+        made = paint(found, windows, repaint, repaint.at_once(options.wav2lip_batch_size), blend)
         return ahead(made, FINISHED)
 
     def finder(self, source: Source, frames: int, options: Options) -> Finder:

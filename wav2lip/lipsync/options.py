@@ -18,6 +18,7 @@ from wav2lip.lipsync.timeline import FITS, SHORTS
 OnProgress = Callable[[str, int, int], object]  # stage, frames done, frames in all
 
 DEFAULT_PADS = Pads()
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,20 @@ class Options:
     face_det_batch_size: int = 16  # frames; cut down on a CPU
     wav2lip_batch_size: int = 128  # frames; cut down on a CPU
     blend: str = "feather"  # how faces go back into the frame: "feather" or, as the release does, "box"
+    precision: str = "auto"  # of the generator: fp32, bf16, fp16; auto: what the device computes fastest
     compat: str = "none"  # "public": the release's windows, boxes, paste and frame rates
+
+    @property
+    def generator_precision(self) -> str:
+        """Precision of the generator; the release computes in 32 bits, and so does "public" unless told otherwise."""
+        return "fp32" if self.compat == "public" and self.precision == "auto" else self.precision
 
     def __post_init__(self) -> None:
         for flag in ("face_det_batch_size", "wav2lip_batch_size"):
             if getattr(self, flag) < 1:
                 raise InputError(f"--{flag} is {getattr(self, flag)}; give a whole number from 1 up")
-        for flag, choices in {"blend": BLENDS, "compat": COMPAT, "fit": FITS, "short": SHORTS}.items():
+        for flag, choices in {"blend": BLENDS, "compat": COMPAT, "fit": FITS, "short": SHORTS,
+                              "precision": PRECISIONS}.items():  # fmt: skip
             if getattr(self, flag) not in choices:
                 raise InputError(f"--{flag} is {getattr(self, flag)}; choose one of {', '.join(choices)}")
 

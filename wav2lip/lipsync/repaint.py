@@ -2,28 +2,139 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
+from typing import Protocol
+
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from models import Wav2Lip
-from wav2lip.crops import from_network, generator_input, to_network
+from wav2lip.crops import from_network, hidden_and_shown
+from wav2lip.devices import inference_dtype, is_out_of_memory
+from wav2lip.errors import InputError
+from wav2lip.lipsync.folding import folded
+from wav2lip.lipsync.packing import pack
 
 CPU_BATCH = 8  # frames; a larger batch leaves the caches and is slower on a CPU
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+log = logging.getLogger(__name__)
+
+
+class LipGenerator(Protocol):
+    """What paints on one device: a checkpoint's network, or one that was exported."""
+
+    resolution: int  # pixels: width and height of a face crop
+
+    def on(self, device: torch.device, precision: str) -> Painter:
+        """Made ready for a device; precision: auto, fp32, bf16 or fp16. InputError if it cannot be had."""
+
+
+class Painter(Protocol):
+    """A generator ready on one device."""
+
+    def __call__(self, mels: np.ndarray, pictures: np.ndarray) -> np.ndarray:
+        """New lips; mels: (N, 1, 80, 16) float32. pictures: (N, R, R, 6) uint8, see `crops.hidden_and_shown`.
+
+        Returns: (N, R, R, 3) uint8 RGB.
+        """
+
+
+class TorchPainter:
+    """A checkpoint's generator on one device: folded, channels-last, in the precision asked for."""
+
+    def __init__(self, generator: Wav2Lip, device: torch.device, precision: str):
+        self.device = device
+        self.dtype = inference_dtype(device) if precision == "auto" else PRECISIONS[precision]
+        self.network: nn.Module = folded(generator).to(device, self.dtype).to(memory_format=torch.channels_last)
+        if device.type == "cpu" and self.dtype != torch.float16:
+            pack(self.network)
+
+    @torch.inference_mode()
+    def __call__(self, mels: np.ndarray, pictures: np.ndarray) -> np.ndarray:
+        sound = torch.from_numpy(mels).to(self.device, self.dtype)
+        faces = torch.from_numpy(pictures).to(self.device).permute(0, 3, 1, 2)  # channels-last, as it lies
+        painted: Tensor = self.network(sound, faces.to(self.dtype).div_(255))
+        if self.dtype == torch.float16 and not bool(painted.isfinite().all()):
+            raise InputError("--precision fp16: this generator's numbers do not fit in it; use bf16 or fp32")
+        return from_network(painted).cpu().numpy()
+
+
+class TorchGenerator:
+    """A checkpoint's network as a `LipGenerator`; it is copied, never changed."""
+
+    def __init__(self, network: Wav2Lip):
+        self.network, self.resolution = network, network.resolution
+
+    def on(self, device: torch.device, precision: str) -> TorchPainter:
+        return TorchPainter(self.network, device, precision)
+
+
+class Worker:
+    """One device, and how many faces at a time it has shown itself to hold."""
+
+    def __init__(self, paint: Painter, device: torch.device):
+        self.paint, self.device = paint, device
+        self.fits: int | None = None  # faces; None: nothing was too many yet
+
+    def __call__(self, mels: np.ndarray, pictures: np.ndarray) -> np.ndarray:
+        """As a Painter, in as many parts as the device's memory asks for."""
+        done: list[np.ndarray] = []
+        first = 0
+        while first < len(mels):
+            part = slice(first, first + min(self.fits or len(mels), len(mels) - first))
+            try:
+                done.append(self.paint(mels[part], pictures[part]))
+                first = part.stop
+            except RuntimeError as error:
+                if self.device.type == "cpu" or not is_out_of_memory(error) or part.stop - first == 1:
+                    raise
+                self.fits = (part.stop - first) // 2
+                log.warning("%s ran out of memory; going on with %d faces at a time", self.device, self.fits)
+        return np.concatenate(done)
 
 
 class Repainter:
-    """A generator ready to paint, on its device."""
+    """A generator ready to paint, on one device or several; may be used from several threads."""
 
-    def __init__(self, generator: Wav2Lip, device: torch.device):
-        self.generator = generator.to(device).eval()
-        self.device = device
-        self.resolution = generator.resolution  # pixels: width and height of a face crop
+    def __init__(
+        self, generator: Wav2Lip | LipGenerator, device: torch.device | Sequence[torch.device], precision: str = "auto"
+    ):  # fmt: skip
+        """device: with several, the faces of a call are shared out among them.
+        precision: auto (what the device computes fastest), fp32, bf16 or fp16.
+        """
+        self.generator = TorchGenerator(generator) if isinstance(generator, Wav2Lip) else generator
+        self.devices = [device] if isinstance(device, torch.device) else list(device)
+        self.precision = precision
+        self.resolution = self.generator.resolution  # pixels: width and height of a face crop
+        self._lock = Lock()
+        self._workers: list[Worker] = []
+        self._others: dict[str, Repainter] = {}
 
     def at_most(self, batch_size: int) -> int:
-        """Faces at a time that pay on this device, of as many as are allowed."""
-        return min(batch_size, CPU_BATCH) if self.device.type == "cpu" else batch_size
+        """Faces at a time that pay on one of these devices, of as many as are allowed."""
+        return min(batch_size, CPU_BATCH) if self.devices[0].type == "cpu" else batch_size
 
-    @torch.inference_mode()
+    def at_once(self, batch_size: int) -> int:
+        """Faces that a call should be given, of as many as are allowed for each device."""
+        return self.at_most(batch_size) * len(self.devices)
+
+    def in_precision(self, precision: str) -> Repainter:
+        """The same generator in another precision, made ready once.
+
+        precision: auto, fp32, bf16 or fp16.
+        """
+        if precision == self.precision:
+            return self
+        with self._lock:
+            if precision not in self._others:
+                self._others[precision] = Repainter(self.generator, self.devices, precision)
+            return self._others[precision]
+
     def __call__(self, crops: np.ndarray, mels: np.ndarray, references: np.ndarray | None = None) -> np.ndarray:
         """New lips for face crops.
 
@@ -32,7 +143,17 @@ class Repainter:
         references: like the crops; how the person looks, mouth included. None: the crops themselves.
         Returns: (N, R, R, 3) uint8 RGB.
         """
-        faces = to_network(torch.from_numpy(crops).to(self.device))
-        shown = faces if references is None else to_network(torch.from_numpy(references).to(self.device))
-        out = self.generator(torch.from_numpy(mels).to(self.device), generator_input(faces, shown))
-        return from_network(out).cpu().numpy()
+        pictures = hidden_and_shown(crops, crops if references is None else references)
+        workers = self._ready()
+        if len(workers) == 1 or len(crops) == 1:
+            return workers[0](mels, pictures)
+        parts = zip(workers, np.array_split(mels, len(workers)), np.array_split(pictures, len(workers)), strict=True)
+        with ThreadPoolExecutor(len(workers)) as threads:
+            working = [threads.submit(worker, *some) for worker, *some in parts if len(some[0])]
+            return np.concatenate([one.result() for one in working])
+
+    def _ready(self) -> list[Worker]:
+        with self._lock:
+            if not self._workers:
+                self._workers = [Worker(self.generator.on(one, self.precision), one) for one in self.devices]
+            return self._workers
