@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -40,6 +41,7 @@ class Haar:
         path = Path(cv2.data.haarcascades) / CASCADE
         self.max_side = max_side
         self.cascade = cv2.CascadeClassifier(str(path))
+        self._one_at_a_time = threading.Lock()  # the cascade keeps what it works on
         if self.cascade.empty():
             raise DetectorError(f"{path} is missing or damaged; reinstall opencv-python-headless")
 
@@ -54,13 +56,14 @@ class Haar:
 
     def _detect_one(self, frame: np.ndarray) -> list[Face]:
         picture, scale = shrunk(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), self.max_side)
-        squares, stages, weights = self.cascade.detectMultiScale3(
-            picture,
-            scaleFactor=SCALE_STEP,
-            minNeighbors=MIN_NEIGHBOURS,
-            minSize=(MIN_SIDE, MIN_SIDE),
-            outputRejectLevels=True,
-        )
+        with self._one_at_a_time:
+            squares, stages, weights = self.cascade.detectMultiScale3(
+                picture,
+                scaleFactor=SCALE_STEP,
+                minNeighbors=MIN_NEIGHBOURS,
+                minSize=(MIN_SIDE, MIN_SIDE),
+                outputRejectLevels=True,
+            )
         found = zip(squares, stages, weights, strict=True)
         faces = [
             Face(_calibrated(left * scale, top * scale, side * scale), _score(float(weight)))

@@ -52,25 +52,7 @@ def load_checkpoint(path: PathType) -> Checkpoint:
     Zip or legacy format, keys with or without `module.`.
     Raises: InputError if the file is missing, damaged, or holds anything but weights and plain values.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such checkpoint; check the path")
-    try:
-        if tarfile.is_tarfile(path):
-            raise InputError(
-                f"{path}: is in the tar format of the first torch releases, which cannot be opened safely; where you "
-                "trust it, save it again with torch.save(torch.load(FILE, weights_only=False), NEW_FILE)"
-            )
-        _check_records(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise InputError(
-            f"{path}: holds more than weights, or is no checkpoint, and is not opened for safety; where it comes from, "
-            "save it again with torch.save({'state_dict': model.state_dict()}, FILE)"
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0] if str(error) else "it ends too early"
-        raise InputError(f"{path}: is not a whole checkpoint ({reason}); copy or download it again") from error
+    content = read_safely(path)
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds a {type(content).__name__}, not a checkpoint; give a file with a state_dict")
     weights = content.get("state_dict", content)
@@ -83,6 +65,32 @@ def load_checkpoint(path: PathType) -> Checkpoint:
         global_epoch=int(content.get("global_epoch", 0)),
         extras=content.get("wav2lip", {}),
     )
+
+
+def read_safely(path: PathType) -> object:
+    """What torch.save wrote into a file, to the CPU.
+
+    Raises: InputError if the file is missing, damaged, or holds anything but weights and plain values.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such checkpoint; check the path")
+    try:
+        if tarfile.is_tarfile(path):
+            raise InputError(
+                f"{path}: is in the tar format of the first torch releases, which cannot be opened safely; where you "
+                "trust it, save it again with torch.save(torch.load(FILE, weights_only=False), NEW_FILE)"
+            )
+        _check_records(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"{path}: holds more than weights, or is no checkpoint, and is not opened for safety; where it comes from, "
+            "save it again with torch.save({'state_dict': model.state_dict()}, FILE)"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        reason = str(error).splitlines()[0] if str(error) else "it ends too early"
+        raise InputError(f"{path}: is not a whole checkpoint ({reason}); copy or download it again") from error
 
 
 def _check_records(path: Path) -> None:
@@ -161,7 +169,7 @@ def _misfit(path: PathType, weights: Mapping[str, Tensor], model: nn.Module, why
     """The sentence for weights that torch refused, from what it said."""
     sized: Any = type(model)
     detail = next((line.strip()[:120] for line in why.splitlines()[1:2]), why)
-    if _known(weights) != _known(model.state_dict()):
+    if kind_of(weights) != kind_of(model.state_dict()):
         return _other_network(path, weights, sized, f" ({detail})")
     try:
         there, wanted = sized.shape_of(weights), sized.shape_of(model.state_dict())
@@ -178,12 +186,12 @@ def _misfit(path: PathType, weights: Mapping[str, Tensor], model: nn.Module, why
 
 
 def _other_network(path: PathType, weights: Mapping[str, Tensor], wanted: type, detail: str = "") -> InputError:
-    found = _known(weights)
+    found = kind_of(weights)
     return InputError(f"{path}: does not fit {wanted.__name__}; it holds {found}{detail}; give the right file")
 
 
-def _known(weights: Mapping[str, Tensor]) -> str:
-    """Which network weights are of, in words."""
+def kind_of(weights: Mapping[str, Tensor]) -> str:
+    """Which network of the field weights are of, in words."""
     return next((name for key, name in KNOWN_NETWORKS.items() if key in weights), "some other network")
 
 

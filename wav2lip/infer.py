@@ -22,7 +22,9 @@ from wav2lip.lipsync.timeline import FITS, SHORTS
 
 log = logging.getLogger(__name__)
 
-FILE_FLAGS = ("--checkpoint_path", "--face", "--audio", "--outfile", "--s3fd_weights")
+FILE_FLAGS = (
+    "--checkpoint_path", "--face", "--audio", "--outfile", "--s3fd_weights", "--enhancer", "--background_enhancer",
+)  # fmt: skip
 
 
 def truth(text: str) -> bool:
@@ -82,6 +84,11 @@ def build_parser() -> argparse.ArgumentParser:
     add("--strict", action="store_true", help="stop at a frame without a face instead of passing it through")
     add("--blend", choices=BLENDS, default="feather",
         help="feather: softly, the lower face alone, in the frame's colours; box: all of the box")  # fmt: skip
+    add("--enhancer", metavar="FILE", help="network that restores the faces: GFPGAN, RestoreFormer ...")
+    add("--background_enhancer", metavar="FILE", help="network that restores whole frames: Real-ESRGAN ...")
+    add("--enhancer_strength", type=float, default=1.0, metavar="SHARE",
+        help="share of what the enhancers make in the result, 0 to 1")  # fmt: skip
+    add("--upscale", action="store_true", help="make frames as large as the background enhancer does")
     detectors = ["auto", "s3fd", "mtcnn", "haar"]
     add("--detector", choices=detectors, default="auto", help="auto: S3FD where its weights are, else MTCNN")
     add("--s3fd_weights", metavar="FILE", help="S3FD weights; default: models/s3fd.pth, or the download cache")
@@ -111,6 +118,10 @@ def options_of(args: argparse.Namespace) -> Options:
         wav2lip_batch_size=args.wav2lip_batch_size,
         blend=args.blend,
         precision=args.precision,
+        enhancer=args.enhancer,
+        background_enhancer=args.background_enhancer,
+        enhancer_strength=args.enhancer_strength,
+        upscale=args.upscale,
         compat=args.compat,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -38,6 +39,16 @@ def whole_windows(frames: np.ndarray) -> np.ndarray:
     """
     reach = WINDOW_FRAMES - 1
     return frames[:-reach][frames[reach:] - frames[:-reach] == reach]
+
+
+class Windows(Protocol):
+    """The mel window under every frame of a video to be made."""
+
+    def __len__(self) -> int:
+        """Frames."""
+
+    def __getitem__(self, frame: int) -> np.ndarray:
+        """The (80, 16) float32 window of one frame."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from wav2lip.audio import load_wav, melspectrogram
 from wav2lip.checkpoints import Checkpoint, save_checkpoint
 from wav2lip.errors import run
 from wav2lip.lipsync import sound_windows
+from wav2lip.windows import InferenceWindows
 
 FLAGS = {  # the public release's, with its defaults
     "outfile": "results/result_voice.mp4", "static": False, "fps": 25.0, "pads": [0, 10, 0, 0],
@@ -306,11 +307,14 @@ def test_without_outfile_the_result_is_where_the_release_puts_it(media, tmp_path
 
 
 @pytest.mark.parametrize("samples", [500, 8_000, 16_000 * 6, 16_000 * 20 + 77])
-def test_mels_made_piece_by_piece_are_those_made_at_once(tmp_path, samples):
+def test_windows_of_a_sound_that_is_read_as_frames_go_on_are_those_of_the_whole_sound(tmp_path, samples):
     sound = write_wav(tmp_path / "a.wav", np.random.default_rng(0).uniform(-0.3, 0.3, samples))
     windows = sound_windows(sound, Fraction(25))
     whole = melspectrogram(np.pad(load_wav(sound), (0, max(0, 800 - samples))))
-    np.testing.assert_allclose(windows.mel, whole, atol=1e-4)
+    expected = InferenceWindows.covering(whole, samples, 25)
+    assert len(windows) == len(expected) == -(-samples * 25 // 16_000)
+    for frame in (*range(len(windows)), 0, len(windows) - 1, len(windows) // 2):  # in order, and from end to end
+        np.testing.assert_allclose(windows[frame], expected[frame], atol=1e-4)
 
 
 # Sentences ---------------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from wav2lip.windows import InferenceWindows
 class Frames:
     """A source that serves frames from memory."""
 
-    path, static, fps = "frames in memory", False, Fraction(25)
+    path, static, fps, stated_frames = "frames in memory", False, Fraction(25), 0
 
     def __init__(self, frames):
         self._frames = frames

@@ -2,40 +2,48 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import threading
 from collections.abc import Callable, Generator, Sequence
 from functools import lru_cache
 from os import PathLike
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from face_detection import Detector, build_detector
 from models import Wav2Lip
 from wav2lip.devices import choose_devices
 from wav2lip.errors import InputError
-from wav2lip.lipsync.ahead import ahead
+from wav2lip.lipsync.ahead import ahead, as_one
 from wav2lip.lipsync.blending import build_blend
+from wav2lip.lipsync.enhancing import enhance
 from wav2lip.lipsync.exported import load_generator
 from wav2lip.lipsync.finders import fixed, found_boxes, known, public_boxes
+from wav2lip.lipsync.given import FrameArray, PathType, Sound, sound_file
 from wav2lip.lipsync.options import DEFAULTS, OnProgress, Options, Result
 from wav2lip.lipsync.painting import paint
 from wav2lip.lipsync.repaint import LipGenerator, Repainter
+from wav2lip.lipsync.restorers import load_restorer
 from wav2lip.lipsync.shown import Shown
 from wav2lip.lipsync.sound import sound_windows
 from wav2lip.lipsync.source import FaceSource
+from wav2lip.lipsync.stream import IsCancelled, Stream, never, watched
 from wav2lip.lipsync.timeline import Finder, Source, expected_frames, play
 from wav2lip.media import VideoWriter
-from wav2lip.windows import InferenceWindows
+from wav2lip.windows import Windows
 
-PathType = str | PathLike[str]
+Faces = PathType | np.ndarray | Source
 BuildDetector = Callable[[int, str], Detector]  # from pictures at a time and Options.compat
 
+FOUND = 32  # frames whose faces are known before they are painted, on a GPU
 FINISHED = 8  # frames painted before they are written
 
 
 class LipSync:
-    """A generator kept ready for any number of requests."""
+    """A generator kept ready for any number of requests, from any number of threads at once."""
 
     def __init__(
         self, generator: Wav2Lip | LipGenerator, device: torch.device | Sequence[torch.device], detector: BuildDetector
@@ -45,7 +53,10 @@ class LipSync:
         """
         self.repainter = Repainter(generator, device)
         self.device = self.repainter.devices[0]
-        self._detector = lru_cache(maxsize=1)(detector)
+        self._build_detector = detector
+        self._built: tuple[tuple[int, str], Detector] | None = None  # the last detector, and what it was built for
+        self._building = threading.Lock()
+        self._restorer = lru_cache(maxsize=2)(lambda path: load_restorer(path, self.device))
 
     @classmethod
     def from_checkpoint(
@@ -68,58 +79,101 @@ class LipSync:
         )
 
     def __call__(
-        self, face: PathType, audio: PathType, outfile: PathType = "results/result_voice.mp4",
-        options: Options = DEFAULTS, progress: OnProgress | None = None,
+        self, face: Faces, audio: Sound, outfile: PathType = "results/result_voice.mp4",
+        options: Options = DEFAULTS, progress: OnProgress | None = None, cancelled: IsCancelled = never,
     ) -> Result:  # fmt: skip
         """Make a video.
 
-        face: video or picture with a face. audio: any file with sound, a video included. outfile: its folder is made.
-        progress: called with a stage, frames done and frames in all.
-        Raises: InputError naming the file that cannot be used; then there is no outfile.
+        face, audio, options, cancelled: as of `stream`. outfile: its folder is made.
+        progress: called with a stage, frames done and frames in all. What it raises ends the work.
+        Raises: InputError naming the file that cannot be used; Cancelled. Then there is no outfile.
         """
         for given in (face, audio):
-            if _same_file(given, outfile):
+            if isinstance(given, str | PathLike) and _same_file(given, outfile):
                 raise InputError(f"{outfile}: would replace the file it is made from; give another --outfile")
-        source = FaceSource(
-            face, still_fps=options.fps, static=options.static, framing=options.framing, part=options.part,
-            compat=options.compat,
-        )  # fmt: skip
-        windows = sound_windows(audio, source.fps, options.compat)
-        total = expected_frames(len(windows), source.stated_frames, options.fit, options.short)
         report = progress or (lambda *_: None)
-        painted: list[bool] = []
-        with VideoWriter(outfile, source.fps, audio) as video:
-            for shown in self.shown(source, windows, options):
-                video.write(shown.frame)
-                painted.append(bool(shown.targets))
-                report("lips", len(painted), total)
-        without = _spans_without(painted[: len(windows)], float(source.fps))
-        return Result(Path(outfile), len(painted), source.fps, without)
+        with (
+            self.stream(face, audio, options, cancelled) as made,
+            VideoWriter(outfile, made.fps, made.sound) as video,
+        ):
+            for frame in made:
+                video.write(frame)
+                report("lips", made.taken, made.length)
+        return Result(Path(outfile), made.taken, made.fps, made.without_face)
+
+    def stream(
+        self, face: Faces, audio: Sound, options: Options = DEFAULTS, cancelled: IsCancelled = never
+    ) -> Stream:  # fmt: skip
+        """The frames of a result, one after the other, without a file; close it where they are not all taken.
+
+        face: file of a video or a picture with a face; an array (N, H, W, 3) of frames or (H, W, 3) of a still, uint8
+            RGB, shown at options.fps; or any Source, whose frames can be read again.
+        audio: any file with sound, a video included; or samples (n,) or (n, channels) with their rate in Hz. Samples
+            are kept in a temporary file until this is closed.
+        cancelled: asked for each frame, by the threads that read and take them; once it says True, Cancelled is raised.
+        Raises: InputError naming what cannot be used.
+        """
+        with contextlib.ExitStack() as held:
+            sound = held.enter_context(sound_file(audio))
+            source = _source_of(face, options)
+            windows = sound_windows(sound, source.fps, options.compat)
+            shown = self.shown(source, windows, options, cancelled)
+            length = expected_frames(len(windows), source.stated_frames, options.fit, options.short)
+            return Stream(shown, length, len(windows), source.fps, sound, held.pop_all(), cancelled)
 
     def shown(
-        self, source: Source, windows: InferenceWindows, options: Options = DEFAULTS
+        self, source: Source, windows: Windows, options: Options = DEFAULTS, cancelled: IsCancelled = never
     ) -> Generator[Shown, None, None]:
         """The finished frames, one for each window but for what options.fit and options.short say.
 
         A bounded number of them is in memory, whatever the length.
         """
-        find = self.finder(source, len(windows), options)
-        found = play(source, find, len(windows), options.fit, options.short)
-        blend = build_blend("box" if options.compat == "public" else options.blend)
-        repaint = self.repainter.in_precision(options.generator_precision)
-        made = paint(found, windows, repaint, repaint.at_once(options.wav2lip_batch_size), blend)
-        return ahead(made, FINISHED)
+        enhanced = self._enhancement(options)
 
-    def finder(self, source: Source, frames: int, options: Options) -> Finder:
+        def made() -> Generator[Shown, None, None]:
+            find = self.finder(source, len(windows), options, cancelled)
+            found = self._beside(
+                play(source, lambda frames: find(watched(frames, cancelled)), len(windows), options.fit, options.short)
+            )
+            blend = build_blend("box" if options.compat == "public" else options.blend)
+            repaint = self.repainter.in_precision(options.generator_precision)
+            painted = paint(found, windows, repaint, repaint.at_once(options.wav2lip_batch_size), blend)
+            yield from as_one(found, painted, enhanced(painted))
+
+        return ahead(made(), FINISHED, lambda one: one.frame.nbytes)
+
+    def _beside(self, stage: Generator[Shown, None, None]) -> Generator[Shown, None, None]:
+        """The stage in a thread of its own where a GPU computes; on a CPU two networks at once hinder each other."""
+        return stage if self.device.type == "cpu" else ahead(stage, FOUND, lambda one: one.frame.nbytes)
+
+    def _enhancement(self, options: Options) -> Callable[[Generator[Shown, None, None]], Generator[Shown, None, None]]:
+        """The stage that restores faces and frames, its networks loaded."""
+        of_faces, of_frames = (
+            None if path is None else self._restorer(Path(path))
+            for path in (options.enhancer, options.background_enhancer)
+        )
+        if of_frames is not None and of_frames.of_faces:
+            raise InputError(f"{options.background_enhancer}: restores faces alone; give it as --enhancer")
+        return lambda shown: enhance(shown, of_faces, of_frames, options.enhancer_strength, options.upscale)
+
+    def finder(
+        self, source: Source, frames: int, options: Options = DEFAULTS, cancelled: IsCancelled = never
+    ) -> Finder:  # fmt: skip
         """What finds the faces of a source, of which that many frames are needed at most."""
         if options.box is not None:
             return fixed(options.box)
         batch_size = self.repainter.at_most(options.face_det_batch_size)
         detector = self._detector(batch_size, options.compat)
-        shown = itertools.islice(source.frames(), frames)
+        shown = watched(itertools.islice(source.frames(), frames), cancelled)
         if options.compat == "public":
             return known(public_boxes(shown, detector, batch_size, options))
         return known(found_boxes(shown, detector, batch_size, options, source.path))
+
+    def _detector(self, batch_size: int, compat: str) -> Detector:
+        with self._building:
+            if self._built is None or self._built[0] != (batch_size, compat):
+                self._built = (batch_size, compat), self._build_detector(batch_size, compat)
+            return self._built[1]
 
 
 def _same_file(given: PathType, outfile: PathType) -> bool:
@@ -129,12 +183,12 @@ def _same_file(given: PathType, outfile: PathType) -> bool:
         return False
 
 
-def _spans_without(painted: Sequence[bool], fps: float) -> list[tuple[float, float]]:
-    """Where no face was painted, as spans of seconds."""
-    spans, number = [], 0
-    for done, run in itertools.groupby(painted):
-        length = len(list(run))
-        if not done:
-            spans.append((number / fps, (number + length) / fps))
-        number += length
-    return spans
+def _source_of(face: Faces, options: Options) -> Source:
+    if isinstance(face, np.ndarray):
+        return FrameArray(face, options.fps, static=options.static, framing=options.framing, part=options.part)
+    if isinstance(face, str | PathLike):
+        return FaceSource(
+            face, still_fps=options.fps, static=options.static, framing=options.framing, part=options.part,
+            compat=options.compat,
+        )  # fmt: skip
+    return face

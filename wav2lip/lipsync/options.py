@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from os import PathLike
 from pathlib import Path
 
 from face_detection.build import COMPAT
@@ -39,6 +40,10 @@ class Options:
     wav2lip_batch_size: int = 128  # frames; cut down on a CPU
     blend: str = "feather"  # how faces go back into the frame: "feather" or, as the release does, "box"
     precision: str = "auto"  # of the generator: fp32, bf16, fp16; auto: what the device computes fastest
+    enhancer: str | PathLike[str] | None = None  # file of a network that restores the faces
+    background_enhancer: str | PathLike[str] | None = None  # file of a network that restores whole frames
+    enhancer_strength: float = 1.0  # share of what they make in the result, 0 to 1
+    upscale: bool = False  # frames become as large as the background enhancer makes them
     compat: str = "none"  # "public": the release's windows, boxes, paste and frame rates
 
     @property
@@ -50,6 +55,10 @@ class Options:
         for flag in ("face_det_batch_size", "wav2lip_batch_size"):
             if getattr(self, flag) < 1:
                 raise InputError(f"--{flag} is {getattr(self, flag)}; give a whole number from 1 up")
+        if not 0 <= self.enhancer_strength <= 1:  # so that NaN is refused too
+            raise InputError(f"--enhancer_strength is {self.enhancer_strength}; give a share between 0 and 1")
+        if self.upscale and self.background_enhancer is None:
+            raise InputError("--upscale needs a network that makes frames larger; give --background_enhancer FILE")
         for flag, choices in {"blend": BLENDS, "compat": COMPAT, "fit": FITS, "short": SHORTS,
                               "precision": PRECISIONS}.items():  # fmt: skip
             if getattr(self, flag) not in choices:

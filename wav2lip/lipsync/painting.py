@@ -11,11 +11,11 @@ from wav2lip.crops import cut, resize
 from wav2lip.lipsync.blending import Blend
 from wav2lip.lipsync.repaint import Repainter
 from wav2lip.lipsync.shown import Shown
-from wav2lip.windows import InferenceWindows
+from wav2lip.windows import Windows
 
 
 def paint(
-    shown: Iterable[Shown], windows: InferenceWindows, repaint: Repainter, batch_size: int, blend: Blend
+    shown: Iterable[Shown], windows: Windows, repaint: Repainter, batch_size: int, blend: Blend
 ) -> Generator[Shown, None, None]:
     """The same frames, their targets repainted; `batch_size` frames are in memory at a time."""
     rest = iter(shown)

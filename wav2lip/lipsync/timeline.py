@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
+from fractions import Fraction
 from typing import Protocol
 
 import numpy as np
@@ -25,7 +26,17 @@ BLOCK = 128 << 20  # bytes of frames that are held where a video is read backwar
 class Source(Protocol):
     """Frames that can be read again from the beginning."""
 
-    static: bool  # there is one frame only
+    @property
+    def static(self) -> bool:
+        """Whether there is one frame only."""
+
+    @property
+    def fps(self) -> Fraction:
+        """Frames a second of the result."""
+
+    @property
+    def stated_frames(self) -> int:
+        """How many frames there are, by what is known before they are read; 0 if nothing is, or there is one only."""
 
     @property
     def path(self) -> object:
@@ -47,7 +58,7 @@ def play(
     """
     known: list[Sequence[Target]] = []
     last: np.ndarray | None = None
-    with closing(ahead(source.frames(), DECODED)) as frames:
+    with closing(ahead(source.frames(), DECODED, lambda frame: frame.nbytes)) as frames:
         for frame, targets in find(itertools.islice(frames, length)):
             if source.static:
                 yield from (Shown(number, frame.copy(), targets) for number in range(length))
@@ -65,7 +76,7 @@ def play(
         yield from (Shown(number, last.copy(), known[-1]) for number in range(len(known), length))
         return
     again = _to_and_fro(source, len(known), last.nbytes) if fit == "pingpong" else _over_and_over(source, len(known))
-    with closing(ahead(again, DECODED)) as more:
+    with closing(ahead(again, DECODED, lambda one: one[1].nbytes)) as more:
         for number, (at, frame) in zip(range(len(known), length), more, strict=False):
             yield Shown(number, frame, known[at])
 
