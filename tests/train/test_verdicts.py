@@ -182,3 +182,9 @@ def test_the_same_command_with_another_rate_names_each_key_once_and_goes_on_with
     command = Commands("train.wav2lip_gan", typed, "d", "out").again("learning_rate=2", on=True)
     kept = "data_root=d checkpoint_path=a.pth disc_checkpoint_path=b.pth"
     assert command == f"python -m train.wav2lip_gan {kept} learning_rate=2 resume=true"
+
+
+def test_a_command_of_several_processes_starts_as_many_again():
+    commands = Commands("train.wav2lip", ["data_root=d"], "d", "out", processes=8)
+    assert commands.again("ema=null") == "torchrun --nproc_per_node=8 -m train.wav2lip data_root=d ema=null"
+    assert commands.overfit().startswith("python -m train.wav2lip data_root=d ")

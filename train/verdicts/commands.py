@@ -19,6 +19,7 @@ class Commands:
     data_root: str
     checkpoint_dir: str
     accumulate: int = 1
+    processes: int = 1  # on this machine, that torchrun started
 
     def again(self, *changes: str, on: bool = False) -> str:
         """The command that was typed, with changes KEY=VALUE to it.
@@ -28,13 +29,14 @@ class Commands:
         changes = (*changes, "resume=true") if on else changes
         changed = {change.partition("=")[0] for change in changes}
         kept = [override for override in self.overrides if override.partition("=")[0] not in changed]
-        return shlex.join(["python", "-m", self.module, *kept, *changes])
+        start = ["python"] if self.processes == 1 else ["torchrun", f"--nproc_per_node={self.processes}"]
+        return shlex.join([*start, "-m", self.module, *kept, *changes])
 
     def overfit(self) -> str:
-        """The self-test of this training."""
+        """The self-test of this training, for which one process does."""
         begun = ("resume", "checkpoint_path", "disc_checkpoint_path", "reset_optimizer")
         kept = [each for each in self.overrides if each.partition("=")[0] not in begun and each != "recipe=finetune"]
-        return replace(self, overrides=kept).again("overfit=4")
+        return replace(self, overrides=kept, processes=1).again("overfit=4")
 
     def doctor(self) -> str:
         """Ask whether the data is worth training on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,4 +51,5 @@ def commands_of(cfg: DictConfig) -> Commands:
     trainer = "wav2lip_gan" if "disc" in cfg else "wav2lip" if "syncnet_checkpoint_path" in cfg else "syncnet"
     folders = [f"data_root={cfg.data_root}", f"checkpoint_dir={cfg.checkpoint_dir}"]
     typed = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else folders
-    return Commands(f"train.{trainer}", typed, cfg.data_root, cfg.checkpoint_dir, cfg.accumulate)
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # set by torchrun
+    return Commands(f"train.{trainer}", typed, cfg.data_root, cfg.checkpoint_dir, cfg.accumulate, processes)
