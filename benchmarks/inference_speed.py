@@ -9,8 +9,8 @@ given. Plain: float32, one numpy picture made for the network after the other, a
 A video is lip-synced to its own sound by processes of their own, start-up included. Plain: all frames in a list, S3FD
 on every full-size frame, the generator in float32 at batch 128, an MPEG-4 file, then x264. S3FD with random weights
 finds nothing, so the boxes are those of the Haar cascade, found beforehand; its seconds are measured on three frames
-and multiplied, or with --full on all. Here: the same S3FD through `LipSync`, run for its cost on whatever pictures it is
-given, with Haar's faces as its answer; then the command as it comes, with MTCNN, a first and a second time.
+and multiplied, or with --full on all. Here: the same S3FD through `LipSync`, run for its cost on whatever pictures it
+is given, with Haar's faces as its answer; then the command as it comes, with MTCNN, a first and a second time.
 """
 
 from __future__ import annotations
