@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import skimage.data
 
-from wav2lip.media import VideoWriter
+from wav2lip.media import Encoding, VideoWriter
 
 SHARED_MEDIA = Path(__file__).resolve().parents[2] / "shared" / "media"
 
@@ -46,7 +46,7 @@ def tone(seconds: float, rate: int = 16_000, hertz: float = 220.0) -> np.ndarray
 
 def write_video(path: Path, frames: list[np.ndarray], fps: float = 25, audio: Path | None = None) -> Path:
     """A video of these frames."""
-    with VideoWriter(path, fps, audio, crf=10) as video:
+    with VideoWriter(path, fps, audio, Encoding(crf=10)) as video:
         for frame in frames:
             video.write(frame)
     return path

@@ -19,6 +19,8 @@ from wav2lip.lipsync.options import PRECISIONS
 from wav2lip.lipsync.part import seconds
 from wav2lip.lipsync.source import Framing
 from wav2lip.lipsync.timeline import FITS, SHORTS
+from wav2lip.media import Encoding
+from wav2lip.media.encoding import PRESET
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +98,11 @@ def build_parser() -> argparse.ArgumentParser:
         help="auto, cpu, cuda, cuda:N or mps; several share the work: cuda:0,cuda:1")  # fmt: skip
     add("--precision", choices=PRECISIONS, default="auto",
         help="of the generator; auto: what the device computes fastest, within a grey level of fp32")  # fmt: skip
+    add("--codec", default="libx264", metavar="NAME", help="video encoder of FFmpeg: libx264, libx265, libvpx-vp9, ...")
+    add("--crf", type=float, metavar="N", help="constant quality, 0: lossless; default: 18 where the codec has it")
+    add("--preset", metavar="NAME", help=f"speed against size, in the codec's words; default of libx264: {PRESET}")
+    add("--pix_fmt", metavar="NAME", help="pixel format; default: yuv420p where the codec has it")
+    add("--no_metadata", action="store_true", help="do not note in the result that its lips are made")
     add("--compat", choices=COMPAT, default="none",
         help="public: do as the release does where it is odd, see docs/differences.md")  # fmt: skip
     return parser
@@ -122,6 +129,8 @@ def options_of(args: argparse.Namespace) -> Options:
         background_enhancer=args.background_enhancer,
         enhancer_strength=args.enhancer_strength,
         upscale=args.upscale,
+        encoding=Encoding(args.codec, args.crf, args.preset, args.pix_fmt),
+        metadata=not args.no_metadata,
         compat=args.compat,
     )
 

@@ -328,7 +328,7 @@ def rotated_copy(source, target):
     """The same pixels with a note to turn them by 90 degrees when shown, as phones write it."""
     import subprocess
 
-    from wav2lip.media.writer import ffmpeg_binary
+    from wav2lip.media.encoding import ffmpeg_binary
 
     command = [ffmpeg_binary(), "-loglevel", "error", "-display_rotation", "90", "-i", source, "-c", "copy", target]
     subprocess.run(command, check=True)

@@ -16,14 +16,20 @@ import pytest
 
 from tests.conftest import tone, write_wav
 from wav2lip.errors import InputError
-from wav2lip.media import read_frames
+from wav2lip.media import Encoding, read_frames
 from wav2lip.media.writer import CONTAINERS, VideoWriter
 
 GREY = np.full((64, 64, 3), 120, np.uint8)
 
 
-def write(path: Path, frames: list[np.ndarray], fps: Fraction | float = 25, audio: Path | None = None) -> Path:
-    with VideoWriter(path, fps, audio) as video:
+def write(
+    path: Path,
+    frames: list[np.ndarray],
+    fps: Fraction | float = 25,
+    audio: Path | None = None,
+    crf: float | None = None,
+) -> Path:
+    with VideoWriter(path, fps, audio, Encoding(crf=crf)) as video:
         for frame in frames:
             video.write(frame)
     return path
@@ -94,7 +100,7 @@ def test_every_frame_is_there_at_its_time(tmp_path, rate):
 
 @pytest.mark.parametrize("colour", [(200, 40, 40), (40, 200, 40), (40, 40, 200), (255, 255, 255), (0, 0, 0)])
 def test_colours_come_back(tmp_path, colour):
-    frames = decode(write(tmp_path / "a.mkv", [np.full((64, 64, 3), colour, np.uint8)] * 3))
+    frames = decode(write(tmp_path / "a.mkv", [np.full((64, 64, 3), colour, np.uint8)] * 3, crf=10))
     assert np.abs(frames.astype(int) - colour).max() <= 3
 
 

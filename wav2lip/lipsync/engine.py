@@ -25,6 +25,7 @@ from wav2lip.lipsync.finders import fixed, found_boxes, known, public_boxes
 from wav2lip.lipsync.given import FrameArray, PathType, Sound, sound_file
 from wav2lip.lipsync.options import DEFAULTS, OnProgress, Options, Result
 from wav2lip.lipsync.painting import paint
+from wav2lip.lipsync.provenance import note, short_hash
 from wav2lip.lipsync.repaint import LipGenerator, Repainter
 from wav2lip.lipsync.restorers import load_restorer
 from wav2lip.lipsync.shown import Shown
@@ -46,13 +47,16 @@ class LipSync:
     """A generator kept ready for any number of requests, from any number of threads at once."""
 
     def __init__(
-        self, generator: Wav2Lip | LipGenerator, device: torch.device | Sequence[torch.device], detector: BuildDetector
-    ):
+        self, generator: Wav2Lip | LipGenerator, device: torch.device | Sequence[torch.device],
+        detector: BuildDetector, checkpoint: str | None = None,
+    ):  # fmt: skip
         """device: several share the faces out among them.
         detector: called when a face has to be found and the last one built was for other options.
+        checkpoint: what results call the weights in their metadata.
         """
         self.repainter = Repainter(generator, device)
         self.device = self.repainter.devices[0]
+        self.checkpoint = checkpoint
         self._build_detector = detector
         self._built: tuple[tuple[int, str], Detector] | None = None  # the last detector, and what it was built for
         self._building = threading.Lock()
@@ -70,12 +74,14 @@ class LipSync:
         """
         chosen = choose_devices(device)
         weights = None if s3fd_weights is None else Path(s3fd_weights)
+        generator = load_generator(path)
         return cls(
-            load_generator(path),
+            generator,
             chosen,
             lambda batch_size, compat: build_detector(
                 detector, weights=weights, device=chosen[0], batch_size=batch_size, compat=compat
             ),
+            short_hash(path),
         )
 
     def __call__(
@@ -92,9 +98,11 @@ class LipSync:
             if isinstance(given, str | PathLike) and _same_file(given, outfile):
                 raise InputError(f"{outfile}: would replace the file it is made from; give another --outfile")
         report = progress or (lambda *_: None)
+        comment = note(self.checkpoint) if options.metadata else None
+        cut = options.fit == "trim"
         with (
             self.stream(face, audio, options, cancelled) as made,
-            VideoWriter(outfile, made.fps, made.sound) as video,
+            VideoWriter(outfile, made.fps, made.sound, options.encoding, cut_sound=cut, comment=comment) as video,
         ):
             for frame in made:
                 video.write(frame)

@@ -15,6 +15,8 @@ from wav2lip.lipsync.blending import BLENDS
 from wav2lip.lipsync.part import WHOLE, Part
 from wav2lip.lipsync.source import NO_FRAMING, Framing
 from wav2lip.lipsync.timeline import FITS, SHORTS
+from wav2lip.media import Encoding
+from wav2lip.media.encoding import DEFAULT_ENCODING
 
 OnProgress = Callable[[str, int, int], object]  # stage, frames done, frames in all
 
@@ -44,6 +46,8 @@ class Options:
     background_enhancer: str | PathLike[str] | None = None  # file of a network that restores whole frames
     enhancer_strength: float = 1.0  # share of what they make in the result, 0 to 1
     upscale: bool = False  # frames become as large as the background enhancer makes them
+    encoding: Encoding = DEFAULT_ENCODING  # codec and quality of the result
+    metadata: bool = True  # the result says in its container that its lips are made
     compat: str = "none"  # "public": the release's windows, boxes, paste and frame rates
 
     @property

@@ -1,6 +1,7 @@
 """Media in and out: streams with true timestamps, stills, and a file that appears whole or not at all."""
 
 from wav2lip.media.container import AudioStream, Media, VideoStream, probe
+from wav2lip.media.encoding import Encoding
 from wav2lip.media.pictures import is_picture, read_picture
 from wav2lip.media.sound import read_audio
 from wav2lip.media.video import first_frame_time, read_frames, times_leap
@@ -8,6 +9,7 @@ from wav2lip.media.writer import VideoWriter
 
 __all__ = [
     "AudioStream",
+    "Encoding",
     "Media",
     "VideoStream",
     "VideoWriter",

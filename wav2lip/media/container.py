@@ -44,7 +44,7 @@ class AudioStream:
 
     rate: int  # Hz
     channels: int
-    codec: str
+    codec: str  # what it is, whatever decodes it: mp3, not mp3float
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def _counted_rate(container: av.container.InputContainer, stream: av.VideoStream
 
 
 def _audio_stream(stream: av.AudioStream) -> AudioStream:
-    return AudioStream(rate=stream.rate, channels=stream.channels, codec=stream.codec_context.name)
+    return AudioStream(rate=stream.rate, channels=stream.channels, codec=stream.codec_context.codec.canonical_name)
 
 
 def open_media(path: PathType) -> av.container.InputContainer:

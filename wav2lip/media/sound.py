@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import av
 import numpy as np
@@ -15,6 +16,7 @@ log = logging.getLogger(__name__)
 
 
 RUN_UP = 1.0  # seconds decoded before the first sample after a jump: compressed sound builds on what was before
+PLANES = {"u8p": np.uint8, "s16p": np.int16, "s32p": np.int32, "s64p": np.int64, "fltp": np.float32, "dblp": np.float64}
 GAP = 0.04  # seconds, one frame: sound that is missing for longer is replaced by silence
 
 
@@ -83,10 +85,14 @@ def _silence(samples: int, block: int) -> Iterator[np.ndarray]:
 
 
 def _mono(frame: av.AudioFrame) -> np.ndarray:
-    samples = frame.to_ndarray()
     channels = len(frame.layout.channels)
-    if not frame.format.is_planar:
-        samples = samples.reshape(-1, channels).T
+    if frame.format.is_planar:
+        # Not to_ndarray, which for eight channels reads a ninth and crashes (PyAV 18).
+        kind = PLANES[frame.format.name]
+        planes: list[Any] = frame.planes[:channels]  # buffers
+        samples = np.stack([np.frombuffer(plane, kind)[: frame.samples] for plane in planes])
+    else:
+        samples = frame.to_ndarray().reshape(-1, channels).T
     if samples.dtype == np.uint8:
         samples = (samples.astype(np.float32) - 128) / 128
     elif samples.dtype.kind == "i":

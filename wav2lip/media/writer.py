@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
-import shutil
 import subprocess
 import tempfile
 from fractions import Fraction
@@ -15,18 +13,14 @@ from types import TracebackType
 from typing import IO
 
 import ffmpeg
-import imageio_ffmpeg
 import numpy as np
 
 from wav2lip.errors import InputError
+from wav2lip.media.encoding import APPLE, DEFAULT_ENCODING, Encoding, causes, ffmpeg_binary, is_rgb, needs_even_sizes
+from wav2lip.media.soundtrack import sound_options
 from wav2lip.media.video import is_hd
 
 CONTAINERS = (".mp4", ".mov", ".m4v", ".mkv", ".avi", ".ts", ".flv", ".3gp")  # take H.264 with AAC, in one file
-
-
-def ffmpeg_binary() -> str:
-    """The FFmpeg on the PATH, or the one that comes with imageio-ffmpeg."""
-    return shutil.which("ffmpeg") or imageio_ffmpeg.get_ffmpeg_exe()
 
 
 def _is_unicode(path: Path) -> bool:
@@ -42,25 +36,37 @@ class VideoWriter:
     """Write frames of one size at a constant rate, with the sound of another file.
 
     Use as a context manager: the result is written beside `path` and takes its name at a clean end; after an
-    exception nothing is left. Odd sizes grow by a repeated row or column, which H.264's 4:2:0 needs.
+    exception nothing is left. Odd sizes grow by a repeated row or column where the pixel format needs it, as 4:2:0.
     """
 
-    def __init__(self, path: str | PathLike[str], fps: Fraction | float, audio: str | PathLike[str] | None = None,
-                 crf: int = 18):  # fmt: skip
+    def __init__(
+        self, path: str | PathLike[str], fps: Fraction | float, audio: str | PathLike[str] | None = None,
+        encoding: Encoding = DEFAULT_ENCODING, *, cut_sound: bool = False, comment: str | None = None,
+    ):  # fmt: skip
         """path: result; its suffix chooses the container, one of CONTAINERS. fps: frames a second.
-        audio: any file with sound.
-        crf: x264's constant quality, 0 (lossless) to 51; 18 is hard to tell from the source.
-        Raises: InputError if the path's suffix is none of a video.
+        audio: any file with sound, which is not changed where the container takes it.
+        encoding: codec and quality of the pictures.
+        cut_sound: sound that is longer than the pictures ends with them; the file is then written twice.
+        comment: goes into the container's metadata.
+        Raises: InputError if the path's suffix is none of a video, there is no sound, or the FFmpeg at hand cannot
+        encode so.
         """
         self.path = Path(path)
         if self.path.suffix.lower() not in CONTAINERS:
             raise InputError(f"{self.path}: its name says no kind of video; let it end in {', '.join(CONTAINERS)}")
         self.fps = Fraction(fps).limit_denominator(1_000_000)
         self.audio = audio
-        self.crf = crf
+        self.encoding = encoding
+        self.comment = comment
+        self._suffix = self.path.suffix.lower()
+        self._pictures = encoding.options(self._suffix)  # options of FFmpeg
+        self._sound = {} if audio is None else sound_options(Path(audio), self._suffix)
+        self._cut = cut_sound and audio is not None
+        self._frames = 0  # written
         self._process: subprocess.Popen[bytes] | None = None
         self._messages: IO[bytes] | None = None
         self._partial = self.path.with_name(f".{self.path.stem}.{os.getpid()}.partial{self.path.suffix}")
+        self._silent = self.path.with_name(f".{self.path.stem}.{os.getpid()}.silent.partial{self.path.suffix}")
 
     def __enter__(self) -> VideoWriter:
         for name in (self.path, self.audio or ""):
@@ -74,12 +80,18 @@ class VideoWriter:
             self._partial.touch()
         except OSError as error:
             raise InputError(f"{self.path}: cannot be written ({error.strerror}); choose another place") from error
+        try:
+            self.encoding.try_out(self._partial, self._suffix)
+        except BaseException:
+            self._messages.close()
+            self._partial.unlink()
+            raise
         return self
 
     def write(self, frame: np.ndarray) -> None:
         """Add one frame, (H, W, 3) uint8 RGB, of the same size as the first."""
         height, width = frame.shape[:2]
-        if height % 2 or width % 2:
+        if (height % 2 or width % 2) and needs_even_sizes(str(self._pictures["pix_fmt"])):
             frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         if self._process is None:
             self._process = self._start(frame.shape[1], frame.shape[0])
@@ -88,29 +100,41 @@ class VideoWriter:
             self._process.stdin.write(np.ascontiguousarray(frame).data)
         except OSError as error:  # FFmpeg left: its own words say why
             raise self._failure() from error
+        self._frames += 1
 
     def _start(self, width: int, height: int) -> subprocess.Popen[bytes]:
         size = f"{width}x{height}"
         streams = [ffmpeg.input("pipe:", format="rawvideo", pix_fmt="rgb24", s=size, framerate=str(self.fps)).video]
         matrix = "bt709" if is_hd(width, height) else "smpte170m"  # also what a player that reads no tags takes it for
-        streams[0] = (
-            streams[0]
-            .filter("scale", out_color_matrix=matrix, out_range="tv")
-            .filter("setparams", colorspace=matrix, range="tv", color_primaries="bt709", color_trc="bt709")
-        )
-        options = {"vcodec": "libx264", "crf": self.crf, "pix_fmt": "yuv420p", "loglevel": "error"}
-        if self.path.suffix.lower() in {".mp4", ".mov", ".m4v"}:
+        pixels = str(self._pictures["pix_fmt"])
+        levels = "pc" if pixels.startswith("yuvj") else "tv"
+        if not is_rgb(pixels):
+            streams[0] = (
+                streams[0]
+                .filter("scale", out_color_matrix=matrix, out_range=levels)
+                .filter("setparams", colorspace=matrix, range=levels, color_primaries="bt709", color_trc="bt709")
+            )
+        options = self._pictures
+        if self._suffix == ".avi":
+            options = options | {"bf": 0}  # it holds no times: B-frames would put the pictures 40 ms late
+        if self._cut:  # how long it will be is not known yet
+            return self._run(streams, self._silent, options)
+        return self._run([*streams, *self._heard()], self._partial, options | self._sound)
+
+    def _heard(self) -> list[ffmpeg.nodes.FilterableStream]:
+        # Absolute, so that no file name can be read as an option or a protocol.
+        return [] if self.audio is None else [ffmpeg.input(str(Path(self.audio).resolve()))["a:0"]]
+
+    def _run(
+        self, streams: list[ffmpeg.nodes.FilterableStream], path: Path, options: dict[str, object]
+    ) -> subprocess.Popen[bytes]:  # fmt: skip
+        """Start an FFmpeg that writes streams to a file."""
+        options = options | {"loglevel": "error"} | self._tags()
+        options["map_chapters"] = -1  # those of an audio book are none of the result's
+        if self._suffix in APPLE:
             options["movflags"] = "+faststart"
-        if self.audio is not None:
-            # Absolute, so that no file name can be read as an option or a protocol.
-            streams.append(ffmpeg.input(str(Path(self.audio).resolve()))["a:0"])
-            if self.path.suffix.lower() == ".avi":
-                # It holds no times: AAC's priming would put the sound 64 ms late, B-frames the pictures 40 ms.
-                options |= {"acodec": "pcm_s16le", "bf": 0}
-            else:
-                options |= {"acodec": "aac", "audio_bitrate": "192k"}
         binary = ffmpeg_binary()
-        output = ffmpeg.output(*streams, str(self._partial.resolve()), **options).overwrite_output()
+        output = ffmpeg.output(*streams, str(path.resolve()), **options).overwrite_output()
         try:
             return subprocess.Popen(
                 output.compile(cmd=binary), stdin=subprocess.PIPE, stdout=self._messages, stderr=self._messages
@@ -118,15 +142,19 @@ class VideoWriter:
         except OSError as error:
             raise InputError(f"{binary}: does not run ({error.strerror}); install FFmpeg anew") from error
 
+    def _tags(self) -> dict[str, object]:
+        """FFmpeg's options for the comment, by the name that the container knows; MPEG-TS has its programme's."""
+        if self.comment is None:
+            return {}
+        name = "service_name" if self._suffix == ".ts" else "comment"
+        return {"metadata": f"{name}={self.comment}"}
+
     def _failure(self) -> InputError:
         assert self._process is not None
         assert self._messages is not None
         self._process.wait()
         self._messages.seek(0)
-        lines = self._messages.read().decode(errors="replace").strip().splitlines()
-        # The first line is the cause and the last the outcome, each behind FFmpeg's own [part @ address].
-        said = dict.fromkeys(re.sub(r"^(\[[^]]*\] *)+", "", line).strip(" .") for line in lines[:1] + lines[-1:])
-        why = "; ".join(said) or f"FFmpeg ended with code {self._process.returncode}"
+        why = causes(self._messages.read()) or f"FFmpeg ended with code {self._process.returncode}"
         return InputError(f"{self.path}: could not be written ({why}); check the disk and the audio file")
 
     def __exit__(
@@ -138,13 +166,10 @@ class VideoWriter:
                 return
             if self._process is None:
                 raise InputError(f"{self.path}: there was no frame to write; check the face file")
-            assert self._process.stdin is not None
-            try:
-                self._process.stdin.close()
-            except OSError as broken:
-                raise self._failure() from broken
-            if self._process.wait() != 0:
-                raise self._failure()
+            self._finish(self._process)
+            if self._cut:
+                self._process = self._add_sound()
+                self._finish(self._process)
             try:
                 os.replace(self._partial, self.path)
             except OSError as taken:
@@ -153,6 +178,23 @@ class VideoWriter:
             if self._messages is not None:
                 self._messages.close()
             self._partial.unlink(missing_ok=True)
+            self._silent.unlink(missing_ok=True)
+
+    def _finish(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdin is not None
+        try:
+            process.stdin.close()
+        except OSError as broken:
+            raise self._failure() from broken
+        if process.wait() != 0:
+            raise self._failure()
+
+    def _add_sound(self) -> subprocess.Popen[bytes]:
+        """Put the sound to the pictures that are written, as far as they go."""
+        pictures = ffmpeg.input(str(self._silent.resolve()))["v:0"]
+        options = {key: value for key, value in self._pictures.items() if key == "tag:v"}
+        ends = {"c:v": "copy", "t": f"{float(self._frames / self.fps):.6f}"}
+        return self._run([pictures, *self._heard()], self._partial, options | self._sound | ends)
 
     def _abandon(self) -> None:
         if self._process is None or self._process.stdin is None:
