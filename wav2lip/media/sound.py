@@ -89,7 +89,7 @@ def _mono(frame: av.AudioFrame) -> np.ndarray:
     if frame.format.is_planar:
         # Not to_ndarray, which for eight channels reads a ninth and crashes (PyAV 18).
         kind = PLANES[frame.format.name]
-        planes: list[Any] = frame.planes[:channels]  # buffers
+        planes: tuple[Any, ...] = frame.planes[:channels]  # buffers
         samples = np.stack([np.frombuffer(plane, kind)[: frame.samples] for plane in planes])
     else:
         samples = frame.to_ndarray().reshape(-1, channels).T
