@@ -197,7 +197,7 @@ def test_the_flags_reach_the_result(tmp_path):
     """0.2 s of sound, frames 10 to 29: all of them stay, and only those under the sound are painted."""
     argv = ["--checkpoint_path", "g", "--face", "f", "--audio", "a", "--start", "0.4", "--end", "0:01.2"]
     options = infer.options_of(
-        infer.build_parser().parse_args([*argv, "--short", "keep", "--box", *["0", "32", "0", "64"]])
+        infer.build_parser().parse_args([*argv, "--short", "keep", "--blend", "box", "--box", *["0", "32", "0", "64"]])
     )
     made = lipsync([])(video(tmp_path / "face.mp4", 50), write_wav(tmp_path / "a.wav", tone(0.2)),
                                tmp_path / "out.mp4", options)  # fmt: skip
