@@ -195,8 +195,13 @@ def _source_of(face: Faces, options: Options) -> Source:
     if isinstance(face, np.ndarray):
         return FrameArray(face, options.fps, static=options.static, framing=options.framing, part=options.part)
     if isinstance(face, str | PathLike):
-        return FaceSource(
+        source = FaceSource(
             face, still_fps=options.fps, static=options.static, framing=options.framing, part=options.part,
             compat=options.compat,
         )  # fmt: skip
+        if options.box is not None and source.shrunk:
+            raise InputError(
+                f"{face}: is too large for a --box in its own pixels; give a --resize_factor or --crop too"
+            )
+        return source
     return face

@@ -11,6 +11,7 @@ from functools import cached_property
 from os import PathLike
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from wav2lip.crops import resize
@@ -21,6 +22,7 @@ from wav2lip.media import is_picture, probe, read_frames, read_picture, times_le
 log = logging.getLogger(__name__)
 
 SLOWEST, FASTEST = 0.1, 240.0  # frames a second of a result made of a still
+LARGEST_SIDE, LARGEST_AREA = 4096, 4096 * 2304  # pixels that every player of H.264 shows: level 5.2
 MISSING = 0.5  # seconds by which a video may be shorter than its file states before it is said
 
 
@@ -79,11 +81,12 @@ class FaceSource:
         self._picture: np.ndarray | None = None
         self._framing = framing
         self._told: set[str] = set()
+        self.shrunk = False  # a picture larger than players show
         if self.path.is_file() and is_picture(path):
             if part != WHOLE:
                 raise InputError(f"{path}: is a picture, of which --start and --end take no part; leave them out")
             picture = read_picture(path)
-            self._picture = picture if self._public else framing.apply(picture)
+            self._picture = picture if self._public else self._within_reach(framing.apply(picture))
             if not SLOWEST <= still_fps <= FASTEST:  # so that NaN is refused too
                 raise InputError(f"--fps is {still_fps}; give frames a second between {SLOWEST} and {FASTEST}")
             self.fps = Fraction(still_fps).limit_denominator(1001)
@@ -96,6 +99,20 @@ class FaceSource:
             if part.end is not None and 0 < self._seconds < part.end - MISSING:
                 self._tell(f"{path}: ends before --end, at {self._seconds:.2f} s; it is used up to there")
         self.static = static or self._picture is not None
+
+    def _within_reach(self, picture: np.ndarray) -> np.ndarray:
+        """The picture (H, W, 3), no larger than players show."""
+        height, width = picture.shape[:2]
+        scale = min(1.0, LARGEST_SIDE / max(height, width), (LARGEST_AREA / (height * width)) ** 0.5)
+        if scale == 1:
+            return picture
+        size = max(2, int(width * scale)), max(2, int(height * scale))
+        self.shrunk = True
+        self._tell(
+            f"{self.path}: {width} x {height} pixels are more than players of H.264 show; it is shrunk to "
+            f"{size[0]} x {size[1]}"
+        )
+        return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
 
     @property
     def stated_frames(self) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from os import PathLike
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -12,12 +14,15 @@ from wav2lip.errors import InputError
 PathType = str | PathLike[str]
 
 ANIMATIONS = {"GIF", "PNG", "WEBP", "AVIF"}  # picture formats whose further pictures are frames; of others, copies
+HEIF = {b"heic", b"heix", b"heim", b"heis", b"mif1"}  # brands of HEIC files, which phones write
 
 
 def is_picture(path: PathType) -> bool:
     """Whether a file is a still picture, by its content; an animation counts as a video."""
+    if _is_heif(path):
+        return True
     try:
-        with Image.open(path) as picture:
+        with _opened(path) as picture:
             if picture.format == "MPEG":
                 return False  # Pillow knows its name only
             return picture.format not in ANIMATIONS or getattr(picture, "n_frames", 1) == 1
@@ -33,7 +38,7 @@ def read_picture(path: PathType) -> np.ndarray:
     Raises: InputError if it is damaged or too large to be a picture of a face.
     """
     try:
-        with Image.open(path) as opened:
+        with _heif(path) if _is_heif(path) else _opened(path) as opened:
             picture = ImageOps.exif_transpose(opened)
             if picture.mode.startswith("I"):  # 16 bit grey
                 levels = np.asarray(picture, dtype=np.uint32) >> 8
@@ -42,5 +47,31 @@ def read_picture(path: PathType) -> np.ndarray:
                 white = Image.new("RGBA", picture.size, "white")
                 picture = Image.alpha_composite(white, picture.convert("RGBA"))
             return np.asarray(picture.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, EOFError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f"{path}: is not a whole picture ({error}); save it again as PNG or JPEG") from error
+
+
+def _opened(path: PathType) -> Image.Image:
+    with warnings.catch_warnings():  # large photos are meant; what is too large is an error
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        return Image.open(path)
+
+
+def _is_heif(path: PathType) -> bool:
+    """Whether a file begins as a HEIC picture does; AVIF, which Pillow reads, has a brand of its own."""
+    try:
+        with Path(path).open("rb") as file:
+            head = file.read(12)
+    except OSError:  # whoever reads it says so
+        return False
+    return head[4:8] == b"ftyp" and head[8:12] in HEIF
+
+
+def _heif(path: PathType) -> Image.Image:
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise InputError(
+            f"{path}: is a HEIC picture; pip install 'wav2lip-toolkit[heic]', or save it as JPEG or PNG"
+        ) from error
+    return pillow_heif.open_heif(path).to_pillow()
