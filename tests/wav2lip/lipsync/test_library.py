@@ -63,10 +63,10 @@ def test_frames_and_samples_in_memory_become_the_video_that_files_become(tmp_pat
     levels = np.rint(sound * 32767).astype(np.int16)
     of_files = lipsync()(
         write_video(tmp_path / "face.mp4", list(frames)), write_wav(tmp_path / "s.wav", sound, 44_100),
-        tmp_path / "files.mkv", BOXED,
+        tmp_path / "files.mp4", BOXED,
     )  # fmt: skip
     before = frames.copy()
-    of_arrays = lipsync()(frames, (levels, 44_100), tmp_path / "arrays.mkv", BOXED)
+    of_arrays = lipsync()(frames, (levels, 44_100), tmp_path / "arrays.mp4", BOXED)
     np.testing.assert_array_equal(frames, before)
     assert (of_arrays.frames, of_arrays.fps) == (of_files.frames, of_files.fps) == (20, 25)
     for ours, theirs in zip(read_frames(of_arrays.outfile), read_frames(of_files.outfile), strict=True):
