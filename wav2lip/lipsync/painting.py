@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 
 import numpy as np
 
@@ -13,13 +12,14 @@ from wav2lip.lipsync.repaint import Repainter
 from wav2lip.lipsync.shown import Shown
 from wav2lip.windows import Windows
 
+LARGEST = 256 << 20  # bytes of the frames of a batch: 41 of 1920 x 1080, 10 of 3840 x 2160
+
 
 def paint(
     shown: Iterable[Shown], windows: Windows, repaint: Repainter, batch_size: int, blend: Blend
 ) -> Generator[Shown, None, None]:
-    """The same frames, their targets repainted; `batch_size` frames are in memory at a time."""
-    rest = iter(shown)
-    while batch := list(itertools.islice(rest, batch_size)):
+    """The same frames, their targets repainted; `batch_size` frames are in memory at a time, fewer large ones."""
+    for batch in _batches(shown, batch_size):
         jobs = [(one, target) for one in batch for target in one.targets]
         for first in range(0, len(jobs), batch_size):
             some = jobs[first : first + batch_size]
@@ -29,3 +29,15 @@ def paint(
             for (one, target), crop, face in zip(some, crops, repaint(crops, mels), strict=True):
                 blend(one, target, crop, face)
         yield from batch
+
+
+def _batches(shown: Iterable[Shown], size: int) -> Iterator[list[Shown]]:
+    """Lists of `size` frames, of fewer where those would be larger than LARGEST."""
+    batch: list[Shown] = []
+    for one in shown:
+        batch.append(one)
+        if len(batch) == max(1, min(size, LARGEST // one.frame.nbytes)):
+            yield batch
+            batch = []
+    if batch:
+        yield batch

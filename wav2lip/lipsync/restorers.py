@@ -78,7 +78,7 @@ class Restorer:
         top, left = max(0, rows.start - MARGIN), max(0, columns.start - MARGIN)
         seen = pictures[:, top : rows.stop + MARGIN, left : columns.stop + MARGIN]
         shown = torch.from_numpy(np.ascontiguousarray(seen)).to(self.device)
-        out = self._run(shown.movedim(-1, 1).float() / 255)
+        out = self._run(shown.movedim(-1, 1).contiguous().float() / 255)  # GFPGAN takes no other memory format
         out = out[
             ..., (rows.start - top) * scale : (rows.stop - top) * scale,
             (columns.start - left) * scale : (columns.stop - left) * scale,

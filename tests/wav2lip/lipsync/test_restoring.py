@@ -240,7 +240,7 @@ def test_gfpgan_sees_and_gives_what_its_authors_say_and_the_same_each_time(tmp_p
     made = restore(pictures)
     np.testing.assert_array_equal(restore(pictures[1:])[0], made[1])
     with torch.inference_mode():  # in [-1, 1] on both sides, with the noise of the file
-        shown = torch.from_numpy(pictures[:1]).movedim(-1, 1) / 127.5 - 1
+        shown = torch.from_numpy(pictures[:1]).movedim(-1, 1).contiguous() / 127.5 - 1
         out, _ = network(shown, return_rgb=False, randomize_noise=False)
     expected = ((out.clamp(-1, 1) + 1) * 127.5).round().movedim(1, -1).numpy()
     assert np.abs(made[:1] - expected).max() <= 1
