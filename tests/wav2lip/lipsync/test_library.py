@@ -78,7 +78,9 @@ def test_frames_and_samples_in_memory_become_the_video_that_files_become(tmp_pat
 def loudness(path):
     """Root mean square of each channel."""
     with av.open(str(path)) as container:
-        samples = np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], axis=1)
+        planes = av.AudioResampler(format="fltp")
+        frames = [plane for frame in container.decode(audio=0) for plane in planes.resample(frame)]
+    samples = np.concatenate([frame.to_ndarray() for frame in frames], axis=1)
     return np.sqrt((samples[:, 4000:-4000].astype(float) ** 2).mean(axis=1))
 
 
