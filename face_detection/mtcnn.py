@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torchvision.ops import batched_nms, roi_align
 
+from face_detection.box_ops import batched_nms, roi_align
 from face_detection.interface import DetectorError, Face
 from face_detection.mtcnn_network import (
     OUTPUT_SIDE,
@@ -156,10 +156,7 @@ def _judge(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """What a network says of square windows: log-odds (K,), boxes (K, 4) and points (K, 5, 2), or (K, 0, 2) without."""
     regions = torch.cat([owners[:, None].to(windows), windows], dim=1)
-    answers = [
-        network(_normal(roi_align(pictures, chunk, side, sampling_ratio=SAMPLES, aligned=True)))
-        for chunk in regions.split(CROPS)
-    ]
+    answers = [network(_normal(roi_align(pictures, chunk, side, SAMPLES))) for chunk in regions.split(CROPS)]
     log_odds, offsets, points = (torch.cat(parts)[..., 0, 0] for parts in zip(*answers, strict=True))
     relative = points.unflatten(1, (2, -1)).transpose(1, 2)  # five x, five y -> five pairs
     return log_odds, _moved(windows, offsets), windows[:, None, :2] + relative * _sides(windows)[:, None, :2]

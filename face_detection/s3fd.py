@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.ops import nms
 
+from face_detection.box_ops import nms
 from face_detection.interface import DetectorError, Face
 from face_detection.s3fd_network import STRIDES, S3FDNetwork
 from face_detection.working_size import shrunk
