@@ -59,28 +59,37 @@ class Tracks:
     looks: int = 0  # regions around one face that it was given
 
 
-def link(found: Mapping[int, Sequence[Face]], reach: int) -> list[Path]:
-    """Join the faces of frames into persons.
+class Linker:
+    """Joins the faces of frames into persons, frame by frame.
 
     From frame to frame, faces go to the persons whose expected boxes they overlap most, all of them considered at
     once. Who overlaps none by more than `SAME_FACE` is a new person.
+    """
+
+    def __init__(self, reach: int):
+        """reach: frames from one sighting of a person to the next, at most."""
+        self.reach = reach
+        self.going: list[Path] = []  # persons who may be seen again
+
+    def add(self, frame: int, faces: Sequence[Face]) -> list[Path]:
+        """The faces of the next frame that was looked at. Returns: the persons who are new with it."""
+        self.going = [path for path in self.going if frame - next(reversed(path)) <= self.reach]
+        new = set(range(len(faces)))
+        for known, face in _assign([expected(path, frame) for path in self.going], faces):
+            self.going[known][frame] = faces[face]
+            new.remove(face)
+        begun: list[Path] = [{frame: faces[face]} for face in sorted(new)]
+        self.going += begun
+        return begun
+
+
+def link(found: Mapping[int, Sequence[Face]], reach: int) -> list[Path]:
+    """The persons of all frames, see `Linker`.
 
     found: the faces of each frame that was looked at, in any order of frames.
-    reach: frames from one sighting of a person to the next, at most.
     """
-    persons: list[Path] = []
-    going: list[Path] = []
-    for frame in sorted(found):
-        faces = found[frame]
-        going = [path for path in going if frame - next(reversed(path)) <= reach]
-        new = set(range(len(faces)))
-        for known, face in _assign([expected(path, frame) for path in going], faces):
-            going[known][frame] = faces[face]
-            new.remove(face)
-        begun = [{frame: faces[face]} for face in sorted(new)]
-        persons += begun
-        going += begun
-    return persons
+    linker = Linker(reach)
+    return [path for frame in sorted(found) for path in linker.add(frame, found[frame])]
 
 
 def expected(path: Path, frame: int) -> np.ndarray:

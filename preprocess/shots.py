@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
-import cv2
 import numpy as np
-from scenedetect import AdaptiveDetector, FrameTimecode
 
 from preprocess.manifest import Record, digest
 from preprocess.parts import Task, without_path
 from preprocess.settings import FPS, ShotSettings
 from preprocess.workers import Progress, Tools
+from wav2lip.cuts import mark_cuts
 from wav2lip.errors import InputError
 from wav2lip.media import read_frames
 
 STAGE = "shots"
-WIDTH = 256  # pixels to which frames are shrunk: a cut changes all of a picture
 
 
 @dataclass(frozen=True)
@@ -50,18 +48,10 @@ class Shots:
 def find_cuts(frames: Iterable[np.ndarray], settings: ShotSettings) -> list[int]:
     """Numbers of the frames at which a new shot begins; never 0.
 
-    frames: (H, W, 3) uint8 RGB at 25 a second, one held at a time.
+    frames: (H, W, 3) uint8 RGB at 25 a second; few are held at a time.
     """
-    detector = AdaptiveDetector(adaptive_threshold=settings.threshold or 0.0, min_scene_len=settings.shortest)
-    cuts: list[int] = []
-    number = -1
-    for number, frame in enumerate(frames):
-        small = cv2.resize(frame, (WIDTH, max(1, frame.shape[0] * WIDTH // frame.shape[1])))
-        bgr = cv2.cvtColor(small, cv2.COLOR_RGB2BGR)
-        cuts += [cut.frame_num for cut in detector.process_frame(FrameTimecode(number, float(FPS)), bgr)]
-    if number >= 0:
-        cuts += [cut.frame_num for cut in detector.post_process(FrameTimecode(number, float(FPS)))]
-    return cuts
+    marked = mark_cuts(frames, settings.threshold or 0.0, settings.shortest)
+    return [number for number, (_, begins_shot) in enumerate(marked) if begins_shot]
 
 
 def _watched(frames: Iterable[np.ndarray], progress: Progress, expected: float) -> Iterable[np.ndarray]:
