@@ -28,6 +28,7 @@ def build_detector(
     batch_size: int = 8,
     compat: str = "none",
     download: bool = True,
+    dtype: torch.dtype | None = None,
 ) -> Detector:
     """Build a detector.
 
@@ -36,6 +37,7 @@ def build_detector(
     weights: file of S3FD's weights; without it models/s3fd.pth and torch's download cache are looked at.
     device, batch_size: where the networks run and how many pictures they take at a time; Haar runs on the CPU.
     compat: "public" for the boxes of the public Wav2Lip code, see `face_detection.s3fd.S3FD`.
+    dtype: numbers that S3FD computes in, if not float32; with compat="public" it always does.
     download: whether S3FD's weights (90 MB) may be downloaded when they are nowhere. "auto" tries once a day.
     Raises: DetectorError for an unknown name, for weights that are missing or damaged.
     """
@@ -60,9 +62,12 @@ def build_detector(
     if name == "auto":
         logger.info("faces are found with S3FD, whose weights are %s", path)
 
+    import torch
+
     from face_detection.s3fd import S3FD
 
-    return S3FD(path, device=device, batch_size=batch_size, compat=compat)
+    numbers = torch.float32 if dtype is None or compat == "public" else dtype
+    return S3FD(path, device=device, batch_size=batch_size, compat=compat, dtype=numbers)
 
 
 def _last_resort(without_s3fd: DetectorError, device: str | torch.device, batch_size: int) -> Detector:

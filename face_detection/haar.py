@@ -45,6 +45,11 @@ class Haar:
         if self.cascade.empty():
             raise DetectorError(f"{path} is missing or damaged; reinstall opencv-python-headless")
 
+    @property
+    def fingerprint(self) -> str:
+        """What the faces that are found depend on."""
+        return f"{self.name}, shrunk to {self.max_side}, OpenCV {cv2.__version__}"
+
     def detect(self, frames: Sequence[np.ndarray]) -> list[list[Face]]:
         """Find faces.
 

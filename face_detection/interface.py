@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -41,3 +41,12 @@ class Detector(Protocol):
         Returns: for each picture its faces, the most certain first; an empty list where there is none.
         """
         ...
+
+
+@runtime_checkable
+class Identified(Protocol):
+    """A detector whose finds can be kept from run to run."""
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for detectors that find the same faces, another one for others."""

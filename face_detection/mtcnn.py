@@ -69,6 +69,11 @@ class MTCNN:
             for network, name in zip((proposal_network(), refinement_network(), output_network()), FILES, strict=True)
         )
 
+    @property
+    def fingerprint(self) -> str:
+        """What the faces that are found depend on."""
+        return f"{self.name}, shrunk to {self.max_side}"
+
     def detect(self, frames: Sequence[np.ndarray]) -> list[list[Face]]:
         """Find faces.
 

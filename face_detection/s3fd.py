@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import pickle
 import struct
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +42,7 @@ class S3FD:
         three means, as the public Wav2Lip code does, for boxes identical to its own.
     max_side: longer side in pixels to which larger pictures are shrunk for detection; without it `MAX_SIDE`, or with
         "public" the full size.
+    dtype: numbers that the network computes in; bfloat16 where the chip does. Boxes are decoded in float32.
     """
 
     name = "s3fd"
@@ -51,6 +54,7 @@ class S3FD:
         batch_size: int = 8,
         compat: str = "none",
         max_side: int | None = None,
+        dtype: torch.dtype = torch.float32,
     ):
         if batch_size < 1:
             raise DetectorError(f"batch_size is {batch_size}; S3FD needs at least 1 picture at a time")
@@ -59,7 +63,16 @@ class S3FD:
         self.compat = compat
         self.max_side = max_side or (None if compat == "public" else MAX_SIDE)
         network = _network(weights).eval().requires_grad_(False)
-        self.network = network.to(self.device).to(memory_format=torch.channels_last)
+        self.dtype = dtype
+        self.network = network.to(self.device, dtype).to(memory_format=torch.channels_last)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """What the faces that are found depend on."""
+        weights = hashlib.blake2b(digest_size=16)
+        for values in self.network.state_dict().values():
+            weights.update(values.cpu().contiguous().view(torch.uint8).numpy().data)
+        return f"{self.name} {self.compat}, {self.dtype}, shrunk to {self.max_side}, {weights.hexdigest()}"
 
     def detect(self, frames: Sequence[np.ndarray]) -> list[list[Face]]:
         """Find faces.
@@ -84,7 +97,8 @@ class S3FD:
     def _detect_batch(self, frames: Sequence[np.ndarray]) -> list[list[Face]]:
         small = [shrunk(frame, self.max_side or max(frame.shape)) for frame in frames]  # before they become floats
         pictures = torch.from_numpy(np.stack([picture for picture, _ in small])).to(self.device)
-        boxes, scores = decode(self.network(prepare(pictures, self.compat)))
+        maps = self.network(prepare(pictures, self.compat).to(self.dtype))
+        boxes, scores = decode([values.float() for values in maps])
         return [_faces(*suppress(b, s), scale) for b, s, (_, scale) in zip(boxes, scores, small, strict=True)]
 
 

@@ -16,7 +16,7 @@ HELD_BYTES = 256_000_000  # frames held at a time, however many there are betwee
 FEWEST_HELD = 4  # frames between two scans, however large they are
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TrackedFace:
     """A face in one frame of a video."""
 
@@ -66,7 +66,8 @@ class Tracker:
     ):
         """detector: is given pictures of at most `scan_side` and regions of `face_detection.regions.CANVAS` pixels.
 
-        stride: frames from one look at a face to the next, at most. scan_every: frames between looks at the whole frame.
+        stride: frames from one look at a face to the next, at most.
+        scan_every: frames between looks at the whole frame.
         longest_gap: frames that are bridged where a face is not found; a longer absence ends the track.
         smooth_window: frames, odd, over which boxes are averaged.
         """

@@ -15,6 +15,7 @@ from wav2lip.crops import Pads
 from wav2lip.errors import run
 from wav2lip.lipsync import LipSync, Options, Part, Result
 from wav2lip.lipsync.blending import BLENDS
+from wav2lip.lipsync.likeness import ALIKE
 from wav2lip.lipsync.options import PRECISIONS
 from wav2lip.lipsync.part import seconds
 from wav2lip.lipsync.source import Framing
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 
 FILE_FLAGS = (
     "--checkpoint_path", "--face", "--audio", "--outfile", "--s3fd_weights", "--enhancer", "--background_enhancer",
+    "--face_like",
 )  # fmt: skip
 
 
@@ -35,6 +37,15 @@ def truth(text: str) -> bool:
     if text.lower() not in words:
         raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
     return words[text.lower()]
+
+
+def point(text: str) -> tuple[float, float, float]:
+    """Seconds, x and y from what a person types after a flag."""
+    try:
+        seconds, x, y = map(float, text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not SECONDS,X,Y, as 3.5,200,180 is") from error
+    return seconds, x, y
 
 
 def with_dashed_names(words: list[str]) -> list[str]:
@@ -91,6 +102,15 @@ def build_parser() -> argparse.ArgumentParser:
     add("--enhancer_strength", type=float, default=1.0, metavar="SHARE",
         help="share of what the enhancers make in the result, 0 to 1")  # fmt: skip
     add("--upscale", action="store_true", help="make frames as large as the background enhancer does")
+    add("--faces", default="largest", metavar="WHICH",
+        help="largest or leftmost: stays with that person; 0, 1, 2 ...: from left to right; all: everyone")  # fmt: skip
+    add("--face_at", type=point, metavar="SECONDS,X,Y",
+        help="the person at this point of the frame, in pixels, at this time; looks at the video first")  # fmt: skip
+    add("--face_like", type=Path, metavar="FILE",
+        help="the person who looks most like the face in this picture, by plain appearance")  # fmt: skip
+    add("--alike", type=float, default=ALIKE, metavar="SHARE",
+        help="with --face_at and --face_like: a face seen anew that is so alike is the same person")  # fmt: skip
+    add("--no_cache", action="store_true", help="do not remember the faces of the video for the next run")
     detectors = ["auto", "s3fd", "mtcnn", "haar"]
     add("--detector", choices=detectors, default="auto", help="auto: S3FD where its weights are, else MTCNN")
     add("--s3fd_weights", metavar="FILE", help="S3FD weights; default: models/s3fd.pth, or the download cache")
@@ -121,6 +141,11 @@ def options_of(args: argparse.Namespace) -> Options:
         box=None if args.box[0] == -1 else tuple(args.box),
         smooth=not args.nosmooth,
         strict=args.strict,
+        faces=args.faces,
+        face_at=args.face_at,
+        face_like=args.face_like,
+        alike=args.alike,
+        cache=not args.no_cache,
         face_det_batch_size=args.face_det_batch_size,
         wav2lip_batch_size=args.wav2lip_batch_size,
         blend=args.blend,

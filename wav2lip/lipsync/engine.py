@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import lru_cache
 from os import PathLike
 from pathlib import Path
@@ -15,14 +15,15 @@ import torch
 
 from face_detection import Detector, build_detector
 from models import Wav2Lip
-from wav2lip.devices import choose_devices
+from wav2lip.devices import choose_devices, inference_dtype
 from wav2lip.errors import InputError
 from wav2lip.lipsync.ahead import ahead, as_one
 from wav2lip.lipsync.blending import build_blend
 from wav2lip.lipsync.enhancing import enhance
 from wav2lip.lipsync.exported import load_generator
-from wav2lip.lipsync.finders import fixed, found_boxes, known, public_boxes
+from wav2lip.lipsync.finders import fixed, followed, known, public_boxes
 from wav2lip.lipsync.given import FrameArray, PathType, Sound, sound_file
+from wav2lip.lipsync.likeness import Describe, appearance
 from wav2lip.lipsync.options import DEFAULTS, OnProgress, Options, Result
 from wav2lip.lipsync.painting import paint
 from wav2lip.lipsync.provenance import note, short_hash
@@ -47,13 +48,19 @@ class LipSync:
     """A generator kept ready for any number of requests, from any number of threads at once."""
 
     def __init__(
-        self, generator: Wav2Lip | LipGenerator, device: torch.device | Sequence[torch.device],
-        detector: BuildDetector, checkpoint: str | None = None,
-    ):  # fmt: skip
+        self,
+        generator: Wav2Lip | LipGenerator,
+        device: torch.device | Sequence[torch.device],
+        detector: BuildDetector,
+        checkpoint: str | None = None,
+        describe: Describe = appearance,
+    ):
         """device: several share the faces out among them.
         detector: called when a face has to be found and the last one built was for other options.
         checkpoint: what results call the weights in their metadata.
+        describe: tells persons apart for options.face_at and face_like; vectors of another kind need another alike.
         """
+        self.describe = describe
         self.repainter = Repainter(generator, device)
         self.device = self.repainter.devices[0]
         self.checkpoint = checkpoint
@@ -79,7 +86,12 @@ class LipSync:
             generator,
             chosen,
             lambda batch_size, compat: build_detector(
-                detector, weights=weights, device=chosen[0], batch_size=batch_size, compat=compat
+                detector,
+                weights=weights,
+                device=chosen[0],
+                batch_size=batch_size,
+                compat=compat,
+                dtype=inference_dtype(chosen[0]),
             ),
             short_hash(path),
         )
@@ -172,10 +184,13 @@ class LipSync:
             return fixed(options.box)
         batch_size = self.repainter.at_most(options.face_det_batch_size)
         detector = self._detector(batch_size, options.compat)
-        shown = watched(itertools.islice(source.frames(), frames), cancelled)
+
+        def shown() -> Iterator[np.ndarray]:
+            return watched(itertools.islice(source.frames(), frames), cancelled)
+
         if options.compat == "public":
-            return known(public_boxes(shown, detector, batch_size, options))
-        return known(found_boxes(shown, detector, batch_size, options, source.path))
+            return known(public_boxes(shown(), detector, batch_size, options, float(source.fps)))
+        return followed(source, shown, frames, detector, options, self.describe)
 
     def _detector(self, batch_size: int, compat: str) -> Detector:
         with self._building:

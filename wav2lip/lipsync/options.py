@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,6 +13,8 @@ from face_detection.build import COMPAT
 from wav2lip.crops import Pads
 from wav2lip.errors import InputError
 from wav2lip.lipsync.blending import BLENDS
+from wav2lip.lipsync.choice import check as check_faces
+from wav2lip.lipsync.likeness import ALIKE
 from wav2lip.lipsync.part import WHOLE, Part
 from wav2lip.lipsync.source import NO_FRAMING, Framing
 from wav2lip.lipsync.timeline import FITS, SHORTS
@@ -38,6 +41,11 @@ class Options:
     box: tuple[int, int, int, int] | None = None  # top, bottom, left, right: a fixed face box, no detection
     smooth: bool = True  # smooth boxes over time
     strict: bool = False  # stop at a frame without a face instead of passing it through
+    faces: str = "largest"  # largest, leftmost, a number from left to right, from 0: stayed with; or all
+    face_at: tuple[float, float, float] | None = None  # seconds, x and y in pixels: the person who is there
+    face_like: Path | None = None  # picture of a face: the person who looks most like it
+    alike: float = ALIKE  # likeness, 1 at most, from which a face seen anew is the person of face_at or face_like
+    cache: bool = True  # remember the faces of videos from run to run
     face_det_batch_size: int = 16  # frames; cut down on a CPU
     wav2lip_batch_size: int = 128  # frames; cut down on a CPU
     blend: str = "feather"  # how faces go back into the frame: "feather" or, as the release does, "box"
@@ -67,6 +75,21 @@ class Options:
                               "precision": PRECISIONS}.items():  # fmt: skip
             if getattr(self, flag) not in choices:
                 raise InputError(f"--{flag} is {getattr(self, flag)}; choose one of {', '.join(choices)}")
+        self._check_faces()
+
+    def _check_faces(self) -> None:
+        check_faces(self.faces)
+        if self.face_at is not None and not all(0 <= value < math.inf for value in self.face_at):
+            given = ",".join(f"{value:g}" for value in self.face_at)
+            raise InputError(f"--face_at is {given}; give SECONDS,X,Y from 0 up")
+        asked = {"--faces": self.faces != "largest", "--face_at": self.face_at is not None,
+                 "--face_like": self.face_like is not None}  # fmt: skip
+        flags = [flag for flag, given in asked.items() if given]
+        if len(flags) > 1:
+            raise InputError(f"{' and '.join(flags)} each say whose lips are painted; give one of them")
+        if flags and (self.box is not None or self.compat == "public"):
+            other = "--box" if self.box is not None else "--compat public"
+            raise InputError(f"{flags[0]} does not go with {other}, which takes one face as it is; leave one out")
 
 
 DEFAULTS = Options()

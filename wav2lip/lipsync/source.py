@@ -16,6 +16,7 @@ import numpy as np
 
 from wav2lip.crops import resize
 from wav2lip.errors import InputError
+from wav2lip.lipsync.digest import digest_of
 from wav2lip.lipsync.part import WHOLE, Part
 from wav2lip.media import is_picture, probe, read_frames, read_picture, times_leap
 
@@ -82,6 +83,8 @@ class FaceSource:
         self._framing = framing
         self._told: set[str] = set()
         self.shrunk = False  # a picture larger than players show
+        self._begin = 0  # first frame that is used
+        self._end: int | None = None  # and the first one after the last
         if self.path.is_file() and is_picture(path):
             if part != WHOLE:
                 raise InputError(f"{path}: is a picture, of which --start and --end take no part; leave them out")
@@ -115,6 +118,12 @@ class FaceSource:
         return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
 
     @property
+    def fingerprint(self) -> str:
+        """What its frames depend on."""
+        read = (self._framing, str(self.fps), self.static, self._public, self._begin, self._end)
+        return f"{digest_of(self.path)} {read}"
+
+    @property
     def stated_frames(self) -> int:
         """How many frames there are by what the file states; 0 if it does not say, or is a still or static."""
         if self.static or not self._seconds:
@@ -137,8 +146,11 @@ class FaceSource:
         if last is not None:
             end = self._begin + last if end is None else min(end, self._begin + last)
         count = 0
+        before: np.ndarray | None = None
         for frame in self._decoded(begin, end):
-            yield self._framing.apply(frame)
+            # One that lasts for several of ours comes several times; each is painted on by itself.
+            yield self._framing.apply(frame.copy() if frame is before else frame)
+            before = frame
             count += 1
         if not count:
             raise self._without_frames()

@@ -39,6 +39,10 @@ class Source(Protocol):
         """How many frames there are, by what is known before they are read; 0 if nothing is, or there is one only."""
 
     @property
+    def fps(self) -> Fraction:
+        """Frames a second of the result."""
+
+    @property
     def path(self) -> object:
         """What a sentence for the user calls it."""
 
