@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 
 from tests.conftest import tone, write_wav
+from tests.wav2lip.lipsync.painted import MAGENTA, painted
 from tests.wav2lip.test_infer import Frames
 from tests.wav2lip.test_lipsync import Frames as Memory
-from tests.wav2lip.test_lipsync import lipsync
+from tests.wav2lip.test_lipsync import by_colour, lipsync
 from tests.wav2lip.test_media import timed_video
 from wav2lip import infer
 from wav2lip.errors import InputError
@@ -77,9 +78,9 @@ def test_video_longer_than_the_sound_ends_with_it_or_goes_on_without_new_lips(fi
 
 
 def test_a_held_frame_is_painted_anew_each_time():
-    frames = [numbered(n) for n in range(2)]
+    frames = [painted(numbered(n), (MAGENTA, (0, 0, 30, 30))) for n in range(2)]
     windows = InferenceWindows(np.full((80, 16), -4, np.float32), np.zeros(5, np.int64))
-    made = lipsync([BOX]).shown(Memory(frames), windows, Options(fit="freeze", smooth=False))
+    made = by_colour().shown(Memory(frames), windows, Options(fit="freeze", smooth=False))
     last = [shown.frame for shown in made][1:]
     for frame in last[1:]:
         np.testing.assert_allclose(frame.astype(int), last[0], atol=2)
