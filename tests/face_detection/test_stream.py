@@ -38,7 +38,7 @@ def test_faces_told_while_a_video_is_read_are_those_of_tracks_smoothed_as_a_whol
             near = [face for face in told[track.start + row][1] if np.abs(face.box - expected).max() < 0.01]
             assert len(near) == 1
             assert near[0].filled == track.filled[row]
-            np.testing.assert_array_equal(near[0].score, track.scores[row])
+            np.testing.assert_array_equal(np.float32(near[0].score), track.scores[row])
 
 
 def _centred_means(boxes, window):

@@ -394,7 +394,7 @@ def test_pads_that_leave_nothing_of_a_face_are_named(tmp_path, portrait, fails):
 
 def test_strict_stops_at_the_first_frame_without_a_face(tmp_path, portrait, fails):
     face = write_video(tmp_path / "face.mp4", [portrait] * 10 + [np.full_like(portrait, 128)] * 15)
-    assert "frame 10: no face found" in fails("--detector", "haar", "--strict", face=face)
+    assert "frame 10 (0.40 s): no face found" in fails("--detector", "haar", "--strict", face=face)
 
 
 @pytest.mark.parametrize("flag", ["face", "audio"])

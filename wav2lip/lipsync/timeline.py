@@ -31,10 +31,6 @@ class Source(Protocol):
         """Whether there is one frame only."""
 
     @property
-    def fps(self) -> Fraction:
-        """Frames a second of the result."""
-
-    @property
     def stated_frames(self) -> int:
         """How many frames there are, by what is known before they are read; 0 if nothing is, or there is one only."""
 
@@ -63,10 +59,12 @@ def play(
     known: list[Sequence[Target]] = []
     last: np.ndarray | None = None
     with closing(ahead(source.frames(), DECODED, lambda frame: frame.nbytes)) as frames:
-        for frame, targets in find(itertools.islice(frames, length)):
-            if source.static:
+        found = find(itertools.islice(frames, length))
+        if source.static:
+            for frame, targets in list(found):  # to its end, where a finder says that there was no face
                 yield from (Shown(number, frame.copy(), targets) for number in range(length))
-                return
+            return
+        for frame, targets in found:
             if not known or fit == "freeze":
                 last = frame.copy()  # before it is painted
             known.append(targets)

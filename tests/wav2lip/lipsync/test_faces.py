@@ -61,11 +61,14 @@ def test_of_two_people_those_who_are_asked_for_are_painted_in_every_frame(faces,
 
 def test_who_is_followed_is_stayed_with_when_another_face_grows_larger_and_is_given_up_when_gone():
     frames = [painted(GREY, (MAGENTA, SMALL))] * 30
-    frames += two_people(30)  # larger than the one who is followed
-    frames += [painted(GREY, (CYAN, LARGE))] * 30
-    centres = [(box[0] + box[2]) / 2 for (box,) in targets(frames, EXACT)]
-    assert all(centre < 80 for centre in centres[:59])
-    assert all(centre > 150 for centre in centres[61:])
+    for left in range(257, 160, -2):  # comes in, to be larger than the one who is followed
+        frames.append(painted(GREY, (MAGENTA, SMALL), (CYAN, (left, 50, left + 70, 130))))
+    for right in range(60, 21, -2):  # goes out
+        frames.append(painted(GREY, (MAGENTA, (20, 60, right, 110)), (CYAN, LARGE)))
+    frames += [painted(GREY, (CYAN, LARGE))] * 20
+    lefts = [box[0] for (box,) in targets(frames, EXACT)]
+    assert max(lefts[:85]) < 30
+    assert min(lefts[100:]) > 150
 
 
 def test_a_number_beyond_the_faces_is_refused_in_a_sentence():

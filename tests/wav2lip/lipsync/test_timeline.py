@@ -80,7 +80,7 @@ def test_video_longer_than_the_sound_ends_with_it_or_goes_on_without_new_lips(fi
 def test_a_held_frame_is_painted_anew_each_time():
     frames = [painted(numbered(n), (MAGENTA, (0, 0, 30, 30))) for n in range(2)]
     windows = InferenceWindows(np.full((80, 16), -4, np.float32), np.zeros(5, np.int64))
-    made = by_colour().shown(Memory(frames), windows, Options(fit="freeze", smooth=False))
+    made = by_colour().shown(Memory(frames), windows, Options(fit="freeze", blend="box"))
     last = [shown.frame for shown in made][1:]
     for frame in last[1:]:
         np.testing.assert_allclose(frame.astype(int), last[0], atol=2)
