@@ -16,6 +16,7 @@ import torch
 from face_detection import build_detector
 from models import Wav2Lip
 from tests.conftest import tone, write_video, write_wav
+from tests.wav2lip.lipsync.painted import MAGENTA, ByColour, painted
 from tests.wav2lip.test_lipsync import Detector, Frames
 from wav2lip.checkpoints import Checkpoint, save_checkpoint
 from wav2lip.errors import InputError
@@ -43,11 +44,13 @@ def workers():
 
 
 def test_a_stream_has_the_frames_that_the_file_shows(tmp_path, portrait):
-    video = write_video(tmp_path / "face.mp4", list(film(portrait)))
+    frames = list(film(portrait))
+    for n in (*range(10), *range(20, 30)):
+        frames[n] = painted(frames[n], (MAGENTA, (90, 60, 200, 180)))
+    video = write_video(tmp_path / "face.mp4", frames)
     sound = write_wav(tmp_path / "sound.wav", tone(1.0))
-    boxes = [(90, 60, 200, 180)] * 10 + [None] * 10 + [(90, 60, 200, 180)] * 5
-    result = lipsync(Detector(boxes))(video, sound, tmp_path / "out.mp4")
-    with lipsync(Detector(boxes)).stream(video, sound) as made:
+    result = lipsync(ByColour())(video, sound, tmp_path / "out.mp4")
+    with lipsync(ByColour()).stream(video, sound) as made:
         assert (made.length, made.fps, made.size) == (25, Fraction(25), (256, 256))
         frames = list(made)
     assert result.without_face == made.without_face == [(0.4, 0.8)]
