@@ -61,6 +61,7 @@ def test_the_library_does_without_hydra(path):
         "train.wav2lip_gan",
         "wav2lip.infer",
         "wav2lip.export",
+        "wav2lip.evaluate",
         "wav2lip.demo",
     ],
 )

@@ -77,20 +77,21 @@ def write_sample(
 def write_speech(path: Path, seconds: float, speaker: Speaker, seed: int) -> None:
     """Write 16-bit speech at 16 kHz that belongs to no picture, for inference."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    _write_wav(path, speak(seconds, speaker, seed).wav)
+    write_wav(path, speak(seconds, speaker, seed).wav)
 
 
 def write_clip(path: Path, frames: Iterable[np.ndarray], wav: np.ndarray) -> None:
     """Write picture and sound, whole or not at all. frames: (H, W, 3) uint8 RGB. wav: (N,) in [-1, 1] at 16 kHz."""
     with tempfile.TemporaryDirectory() as scratch:
         sound = Path(scratch) / "sound.wav"
-        _write_wav(sound, wav)
+        write_wav(sound, wav)
         with VideoWriter(path, FRAME_RATE, audio=sound) as writer:
             for frame in frames:
                 writer.write(frame)
 
 
-def _write_wav(path: Path, wav: np.ndarray) -> None:
+def write_wav(path: Path, wav: np.ndarray) -> None:
+    """Write 16-bit sound at 16 kHz. wav: (N,) in [-1, 1]."""
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)

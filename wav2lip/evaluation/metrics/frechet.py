@@ -85,8 +85,6 @@ def frechet_distance(made: Cloud, real: Cloud) -> float:
 class FaceFeatures:
     """Takes the frames of one video and keeps the features of its faces; they make no score by themselves."""
 
-    metrics: tuple[Metric, ...] = ()
-
     def __init__(self, network: Features):
         self.network = network
         self._waiting: list[np.ndarray] = []

@@ -24,8 +24,6 @@ METRICS = (
 class Identity:
     """Takes the frames of one video."""
 
-    metrics = METRICS
-
     def __init__(self, network: nn.Module | None, device: torch.device | str = "cpu"):
         """network: (N, 3, 112, 112) float32 RGB in [-1, 1] to (N, D); None where none is given."""
         self.network, self.device = network, device

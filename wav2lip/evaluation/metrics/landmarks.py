@@ -33,8 +33,6 @@ NO_NETWORK = (
 class Landmarks:
     """Takes the frames of one video."""
 
-    metrics = METRICS
-
     def __init__(self, network: nn.Module | None, device: torch.device | str = "cpu"):
         """network: (N, 3, 256, 256) float32 RGB in [0, 1] to heat maps (N, 68, h, w); None where none is given."""
         self.network, self.device = network, device

@@ -28,8 +28,6 @@ NO_TRUTH = "there is no true video to compare with; give one, as evaluate pairs 
 class Likeness:
     """Takes the frames of one video."""
 
-    metrics = METRICS
-
     def __init__(self) -> None:
         self._squares, self._values = np.zeros(2), np.zeros(2)  # sums of squared errors, and of how many
         self._ssim, self._frames = np.zeros(2), 0

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wav2lip.evaluation.metrics.metric import Metric, Scores
+from wav2lip.evaluation.metrics.metric import Scores
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,12 @@ class Look:
 class Measure(Protocol):
     """Takes the frames of one video one by one and tells what it found."""
 
-    metrics: tuple[Metric, ...]
-
     def add(self, look: Look) -> None:
         """The next frame that has a face."""
         ...
 
     def scores(self) -> Scores:
-        """Of all frames so far; each of `metrics` is a value, or missing with the reason."""
+        """Of all frames so far; each of its metrics is a value, or missing with the reason."""
         ...
 
 

@@ -21,10 +21,9 @@ class Metric:
     source: str
     needs: str = "nothing but the video"  # weights, and videos to compare with
 
-    def cost(self, value: float) -> float:
-        """The value turned so that less is better: its distance from the best one where that is 0 or 1."""
-        signs = {LOWER: value, HIGHER: -value, ZERO: abs(value), ONE: abs(value - 1)}
-        return signs[self.better]
+    def off(self, value: float) -> float:
+        """How far from the best value, where that is 0 or 1; else the value itself."""
+        return {LOWER: value, HIGHER: value, ZERO: abs(value), ONE: abs(value - 1)}[self.better]
 
 
 @dataclass(frozen=True)

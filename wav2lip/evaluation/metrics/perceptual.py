@@ -89,8 +89,6 @@ class LPIPS(nn.Module):
 class Perceptual:
     """Takes the frames of one video."""
 
-    metrics = METRICS
-
     def __init__(self, network: LPIPS | None):
         """network: on its device; None where its weights are not given."""
         self.network = network

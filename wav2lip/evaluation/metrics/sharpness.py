@@ -20,8 +20,6 @@ METRICS = (
 class Sharpness:
     """Takes the frames of one video."""
 
-    metrics = METRICS
-
     def __init__(self) -> None:
         self._made = self._source = 0.0
 

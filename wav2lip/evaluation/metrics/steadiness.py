@@ -28,8 +28,6 @@ METRICS = (
 class Steadiness:
     """Takes the frames of one video."""
 
-    metrics = METRICS
-
     def __init__(self, silent: np.ndarray):
         """silent: (N,) bool, the frames in silence, as `silences` gives them."""
         self._silent = silent
