@@ -18,6 +18,7 @@ from wav2lip.lipsync.blending import BLENDS
 from wav2lip.lipsync.likeness import ALIKE
 from wav2lip.lipsync.options import PRECISIONS
 from wav2lip.lipsync.part import seconds
+from wav2lip.lipsync.silence import SILENCES
 from wav2lip.lipsync.source import Framing
 from wav2lip.lipsync.timeline import FITS, SHORTS
 from wav2lip.media import Encoding
@@ -97,6 +98,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--strict", action="store_true", help="stop at a frame without a face instead of passing it through")
     add("--blend", choices=BLENDS, default="feather",
         help="feather: softly, the lower face alone, in the frame's colours; box: all of the box")  # fmt: skip
+    add("--silence", choices=SILENCES, default="ease",
+        help="ease: the mouth shuts while nobody speaks; off: it does as the generator has it")  # fmt: skip
     add("--enhancer", metavar="FILE", help="network that restores the faces: GFPGAN, RestoreFormer ...")
     add("--background_enhancer", metavar="FILE", help="network that restores whole frames: Real-ESRGAN ...")
     add("--enhancer_strength", type=float, default=1.0, metavar="SHARE",
@@ -149,6 +152,7 @@ def options_of(args: argparse.Namespace) -> Options:
         face_det_batch_size=args.face_det_batch_size,
         wav2lip_batch_size=args.wav2lip_batch_size,
         blend=args.blend,
+        silence=args.silence,
         precision=args.precision,
         enhancer=args.enhancer,
         background_enhancer=args.background_enhancer,

@@ -15,10 +15,12 @@ import torch
 
 from face_detection import Detector, build_detector
 from models import Wav2Lip
+from wav2lip.audio import SAMPLE_RATE
 from wav2lip.devices import choose_devices, inference_dtype
 from wav2lip.errors import InputError
 from wav2lip.lipsync.ahead import ahead, as_one
 from wav2lip.lipsync.blending import build_blend
+from wav2lip.lipsync.closed_mouth import AT_A_TIME, ClosedMouths
 from wav2lip.lipsync.enhancing import enhance
 from wav2lip.lipsync.exported import load_generator
 from wav2lip.lipsync.finders import fixed, followed, known, public_boxes
@@ -30,11 +32,13 @@ from wav2lip.lipsync.provenance import note, short_hash
 from wav2lip.lipsync.repaint import LipGenerator, Repainter
 from wav2lip.lipsync.restorers import load_restorer
 from wav2lip.lipsync.shown import Shown
+from wav2lip.lipsync.silence import Silence
 from wav2lip.lipsync.sound import sound_windows
 from wav2lip.lipsync.source import FaceSource
 from wav2lip.lipsync.stream import IsCancelled, Stream, never, watched
 from wav2lip.lipsync.timeline import Finder, Source, expected_frames, play
-from wav2lip.media import VideoWriter
+from wav2lip.lipsync.voice import openness, voiced
+from wav2lip.media import VideoWriter, read_audio
 from wav2lip.windows import Windows
 
 Faces = PathType | np.ndarray | Source
@@ -137,12 +141,18 @@ class LipSync:
             sound = held.enter_context(sound_file(audio))
             source = _source_of(face, options)
             windows = sound_windows(sound, source.fps, options.compat)
-            shown = self.shown(source, windows, options, cancelled)
+            silence = self.silence(source, sound, len(windows), options)
+            shown = self.shown(source, windows, options, cancelled, silence)
             length = expected_frames(len(windows), source.stated_frames, options.fit, options.short)
             return Stream(shown, length, len(windows), source.fps, sound, held.pop_all(), cancelled)
 
     def shown(
-        self, source: Source, windows: Windows, options: Options = DEFAULTS, cancelled: IsCancelled = never
+        self,
+        source: Source,
+        windows: Windows,
+        options: Options = DEFAULTS,
+        cancelled: IsCancelled = never,
+        silence: Silence | None = None,
     ) -> Generator[Shown, None, None]:
         """The finished frames, one for each window but for what options.fit and options.short say.
 
@@ -157,7 +167,7 @@ class LipSync:
             )
             blend = build_blend("box" if options.compat == "public" else options.blend)
             repaint = self.repainter.in_precision(options.generator_precision)
-            painted = paint(found, windows, repaint, repaint.at_once(options.wav2lip_batch_size), blend)
+            painted = paint(found, windows, repaint, repaint.at_once(options.wav2lip_batch_size), blend, silence)
             yield from as_one(found, painted, enhanced(painted))
 
         return ahead(made(), FINISHED, lambda one: one.frame.nbytes)
@@ -165,6 +175,23 @@ class LipSync:
     def _beside(self, stage: Generator[Shown, None, None]) -> Generator[Shown, None, None]:
         """The stage in a thread of its own where a GPU computes; on a CPU two networks at once hinder each other."""
         return stage if self.device.type == "cpu" else ahead(stage, FOUND, lambda one: one.frame.nbytes)
+
+    def silence(self, source: Source, audio: PathType, frames: int, options: Options) -> Silence | None:
+        """What the generator is shown and told while nobody speaks; None where that makes no difference.
+
+        audio: the driving sound, of that many frames.
+        """
+        if options.silence == "off" or options.compat == "public":
+            return None
+        voice = voiced(read_audio(audio, SAMPLE_RATE, on_problem=lambda _: None))
+        share = openness(voice, frames, float(source.fps))
+        if share.min() == 1:
+            return None
+        pads = options.pads if options.box is None else None
+        return Silence(share, ClosedMouths(source, self._landmarker, pads, self.repainter.resolution))
+
+    def _landmarker(self) -> Detector:
+        return build_detector("mtcnn", device=self.device, batch_size=AT_A_TIME)
 
     def _enhancement(self, options: Options) -> Callable[[Generator[Shown, None, None]], Generator[Shown, None, None]]:
         """The stage that restores faces and frames, its networks loaded."""

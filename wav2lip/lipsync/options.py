@@ -16,6 +16,7 @@ from wav2lip.lipsync.blending import BLENDS
 from wav2lip.lipsync.choice import check as check_faces
 from wav2lip.lipsync.likeness import ALIKE
 from wav2lip.lipsync.part import WHOLE, Part
+from wav2lip.lipsync.silence import SILENCES
 from wav2lip.lipsync.source import NO_FRAMING, Framing
 from wav2lip.lipsync.timeline import FITS, SHORTS
 from wav2lip.media import Encoding
@@ -49,6 +50,7 @@ class Options:
     face_det_batch_size: int = 16  # frames; cut down on a CPU
     wav2lip_batch_size: int = 128  # frames; cut down on a CPU
     blend: str = "feather"  # how faces go back into the frame: "feather" or, as the release does, "box"
+    silence: str = "ease"  # while nobody speaks: "ease" the mouth shut, or "off", as the release does
     precision: str = "auto"  # of the generator: fp32, bf16, fp16; auto: what the device computes fastest
     enhancer: str | PathLike[str] | None = None  # file of a network that restores the faces
     background_enhancer: str | PathLike[str] | None = None  # file of a network that restores whole frames
@@ -71,7 +73,7 @@ class Options:
             raise InputError(f"--enhancer_strength is {self.enhancer_strength}; give a share between 0 and 1")
         if self.upscale and self.background_enhancer is None:
             raise InputError("--upscale needs a network that makes frames larger; give --background_enhancer FILE")
-        for flag, choices in {"blend": BLENDS, "compat": COMPAT, "fit": FITS, "short": SHORTS,
+        for flag, choices in {"blend": BLENDS, "compat": COMPAT, "fit": FITS, "short": SHORTS, "silence": SILENCES,
                               "precision": PRECISIONS}.items():  # fmt: skip
             if getattr(self, flag) not in choices:
                 raise InputError(f"--{flag} is {getattr(self, flag)}; choose one of {', '.join(choices)}")

@@ -10,15 +10,20 @@ from wav2lip.crops import cut, resize
 from wav2lip.lipsync.blending import Blend
 from wav2lip.lipsync.repaint import Repainter
 from wav2lip.lipsync.shown import Shown
+from wav2lip.lipsync.silence import Silence
 from wav2lip.windows import Windows
 
 LARGEST = 256 << 20  # bytes of the frames of a batch: 41 of 1920 x 1080, 10 of 3840 x 2160
 
 
 def paint(
-    shown: Iterable[Shown], windows: Windows, repaint: Repainter, batch_size: int, blend: Blend
-) -> Generator[Shown, None, None]:
-    """The same frames, their targets repainted; `batch_size` frames are in memory at a time, fewer large ones."""
+    shown: Iterable[Shown], windows: Windows, repaint: Repainter, batch_size: int, blend: Blend,
+    silence: Silence | None = None,
+) -> Generator[Shown, None, None]:  # fmt: skip
+    """The same frames, their targets repainted; `batch_size` frames are in memory at a time, fewer large ones.
+
+    silence: what the generator is shown and told while nobody speaks; None: the frame and the sound as ever.
+    """
     for batch in _batches(shown, batch_size):
         jobs = [(one, target) for one in batch for target in one.targets]
         for first in range(0, len(jobs), batch_size):
@@ -26,7 +31,13 @@ def paint(
             size = repaint.resolution
             crops = np.stack([resize(cut(one.frame, target.box), size, size) for one, target in some])
             mels = np.stack([windows[one.number][None] for one, _ in some])
-            for (one, target), crop, face in zip(some, crops, repaint(crops, mels), strict=True):
+            references = None
+            if silence is not None:
+                mels = np.stack([silence.mel(one.number, mel) for (one, _), mel in zip(some, mels, strict=True)])
+                references = np.stack([
+                    silence.reference(*job, crop) for job, crop in zip(some, crops, strict=True)
+                ])  # fmt: skip
+            for (one, target), crop, face in zip(some, crops, repaint(crops, mels, references), strict=True):
                 blend(one, target, crop, face)
         yield from batch
 
