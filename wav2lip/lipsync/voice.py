@@ -11,7 +11,7 @@ from wav2lip.audio import SAMPLE_RATE
 
 STEP_RATE = 100  # decisions a second
 STEP = SAMPLE_RATE // STEP_RATE  # samples
-STRICTNESS = 2  # of WebRTC's detector, 0 to 3; measured in docs/inference.md
+STRICTNESS = 2  # of WebRTC's detector, 0 to 3; measured in docs/seams.md
 VOTE = 15  # steps, 150 ms: the detector's blips in noise are shorter than half of this, words longer
 BREATH = 0.3  # seconds: in shorter pauses the mouth stays with the generator, it closes in them by itself
 

@@ -138,7 +138,9 @@ def test_compat_public_pastes_the_box_and_a_warm_generator_remembers_no_request(
 
     def made(**options):
         box = (BOX[1], BOX[3], BOX[0], BOX[2])
-        return np.stack([one.frame for one in ours.shown(Frames(frames), silent(2), Options(box=box, **options))])
+        return np.stack(
+            [one.frame for one in ours.shown(Frames(frames), silent(2), Options(box=box, precision="fp32", **options))]
+        )
 
     feather, public = made(), made(compat="public")
     np.testing.assert_array_equal(public, made(blend="box"))
