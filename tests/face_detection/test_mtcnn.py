@@ -210,7 +210,8 @@ class Harm:
         return self.call
 
 
-@pytest.mark.parametrize("function", [os.mkdir, eval, getattr, np.load, np.fromfile, joblib.load], ids=str)
+@pytest.mark.parametrize("function", [os.mkdir, eval, getattr, np.load, np.fromfile, joblib.load],
+                         ids=lambda function: function.__name__)  # fmt: skip
 def test_a_pickle_that_calls_anything_is_refused_and_does_nothing(tmp_path, monkeypatch, function):
     monkeypatch.chdir(tmp_path)
     path = packed(tmp_path, pickle.dumps([Harm(function, "harm")]))
@@ -238,7 +239,7 @@ def test_a_pickle_that_calls_something_after_the_first_array_is_refused(tmp_path
         {"a": 1},
         3,
     ],
-    ids=str,
+    ids=["a call", "float64", "big endian", "Fortran order", "text", "a dict", "a number"],
 )
 def test_anything_but_a_list_of_float32_is_refused(tmp_path, monkeypatch, content):
     monkeypatch.chdir(tmp_path)
