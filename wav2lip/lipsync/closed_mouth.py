@@ -70,8 +70,8 @@ class ClosedMouths:
                     cv2.resize(frame[top:bottom, left:right], size, interpolation=cv2.INTER_AREA) for frame in batch
                 ]
                 for frame, faces in zip(batch, detector.detect(small), strict=True):
-                    alike = [face for face in (moved(face, 1 / scale, left, top) for face in faces)
-                             if 1 / OTHER_SIZE < face.area / area < OTHER_SIZE]  # fmt: skip
+                    marked = (moved(face, 1 / scale, left, top) for face in faces if face.landmarks is not None)
+                    alike = [face for face in marked if 1 / OTHER_SIZE < face.area / area < OTHER_SIZE]
                     if alike:
                         yield frame, max(alike, key=lambda face: face.area)
 
