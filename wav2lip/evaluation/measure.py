@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, repeat
 from pathlib import Path
 
@@ -38,6 +38,7 @@ from wav2lip.media import first_frame_time, probe, read_audio, read_frames
 from wav2lip.shift_curve import ShiftCurve
 from wav2lip.windows import FPS
 
+PLAIN = Options(blend="box", silence="off", precision="fp32")  # the generator itself, as the paper measured it
 SPARE = 2  # frames by which a result may be longer than the video it was made from
 
 
@@ -85,7 +86,7 @@ def make(order: Order, take: Take, judges: Judges) -> None:
     stream = face.require_video()
     box = (0, stream.height, 0, stream.width) if take.face_only else None
     lipsync = generator_of(order.checkpoint, judges.settings)
-    lipsync(face=order.face, audio=order.audio, outfile=take.made, options=Options(box=box, pads=order.pads))
+    lipsync(face=order.face, audio=order.audio, outfile=take.made, options=replace(PLAIN, box=box, pads=order.pads))
 
 
 def face_boxes(take: Take, judges: Judges, folder: Path) -> np.ndarray:
