@@ -69,8 +69,8 @@ def differences(results: Results) -> Table:
     ]  # fmt: skip
     note = (
         "Clip by clip, on the clips that both have. Of metrics with a best value (→) the distances from it are "
-        f"subtracted. Better: the {LEVEL:.0%} interval of the paired bootstrap leaves out 0; p: Wilcoxon's signed-rank "
-        "test, two-sided, neither corrected for the number of metrics."
+        f"subtracted. Better: the {LEVEL:.0%} interval of the paired bootstrap leaves out 0, of six clips or more; p: "
+        "Wilcoxon's signed-rank test, two-sided. Neither is corrected for the number of metrics."
     )
     return Table("Differences", note, ["systems", "metric", "difference", "p", "clips", "better"], rows)
 

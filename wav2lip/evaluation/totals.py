@@ -20,7 +20,7 @@ from wav2lip.shift_curve import ShiftCurve
 RESAMPLES = 2000
 LEVEL = 0.95  # of confidence
 ROWS = 4096  # of features read at a time
-FEWEST = 6  # pairs below which Wilcoxon's test cannot reach 0.05
+FEWEST = 6  # pairs: of five, even if all lean one way, chance does the same once in 16 times
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,9 @@ class Difference:
 
     @property
     def better(self) -> str | None:
-        """The system that is better, where the interval says so."""
-        if self.low <= 0 <= self.high:
+        """The system that is better, where the interval says so, of six clips or more: of few that all lean one way,
+        resampling makes a certainty."""
+        if self.clips < FEWEST or self.low <= 0 <= self.high:
             return None
         return self.system if (self.low > 0) == (BY_NAME[self.metric].better == HIGHER) else self.other
 

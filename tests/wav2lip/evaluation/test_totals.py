@@ -59,10 +59,16 @@ def test_systems_are_compared_on_the_clips_that_both_have_with_wilcoxons_p():
     ],
 )
 def test_better_is_what_the_direction_of_the_metric_says(metric, ours, theirs, better):
-    found = difference(BY_NAME[metric], "a", "b", records("a", metric, ours), records("b", metric, theirs), 0)
+    found = difference(BY_NAME[metric], "a", "b", records("a", metric, 2 * ours), records("b", metric, 2 * theirs), 0)
     assert found is not None
     assert found.better == better
-    assert found.p is None  # three pairs
+
+
+def test_of_fewer_than_six_clips_none_is_called_better():
+    ours, theirs = records("a", "ssim", [0.9] * 5), records("b", "ssim", [0.5] * 5)
+    found = difference(BY_NAME["ssim"], "a", "b", ours, theirs, 0)
+    assert found is not None
+    assert (found.low, found.p, found.better) == (pytest.approx(0.4), None, None)
 
 
 def test_the_real_videos_are_compared_with_nobody():
