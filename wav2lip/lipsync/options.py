@@ -84,6 +84,8 @@ class Options:
         if self.face_at is not None and not all(0 <= value < math.inf for value in self.face_at):
             given = ",".join(f"{value:g}" for value in self.face_at)
             raise InputError(f"--face_at is {given}; give SECONDS,X,Y from 0 up")
+        if not -1 <= self.alike <= 1:  # so that NaN is refused too
+            raise InputError(f"--alike is {self.alike}; give a likeness between -1 (anyone) and 1 (nobody else)")
         asked = {"--faces": self.faces != "largest", "--face_at": self.face_at is not None,
                  "--face_like": self.face_like is not None}  # fmt: skip
         flags = [flag for flag, given in asked.items() if given]

@@ -113,6 +113,8 @@ def test_pads_widen_the_box_within_the_frame():
 @pytest.mark.parametrize(("options", "sentence"), [
     ({"faces": "tallest"}, "--faces is tallest; choose one of largest, leftmost, all, or 0, 1, 2"),
     ({"faces": "-1"}, "--faces is -1"),
+    ({"alike": 1.1}, "--alike is 1.1; give a likeness between -1"),
+    ({"alike": float("nan")}, "--alike is nan; give a likeness"),
     ({"face_at": (float("nan"), 1, 1)}, "--face_at is nan,1,1; give SECONDS,X,Y from 0 up"),
     ({"faces": "all", "face_at": (0, 1, 1)}, "--faces and --face_at each say whose lips are painted"),
     ({"faces": "all", "box": (0, 1, 0, 1)}, "--faces does not go with --box"),
