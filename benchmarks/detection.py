@@ -1,11 +1,14 @@
 """Sparse detection beside detection in every full-size frame: how far the boxes differ, and what each costs.
 
-    python -m benchmarks.detection [VIDEO ...] [--detector haar] [--stride 2] [--window 13] [--keep DIR] [--s3fd]
+    python -m benchmarks.detection [VIDEO ...] [--detector haar] [--inference] [--stride 2] [--window 13]
+        [--seconds 20] [--keep DIR] [--s3fd]
 
 Without videos, clips of the sample data set are made. The reference is the same detector on every frame at full size,
 one face followed, gaps filled and smoothed as the tracks are; --keep stores it, for it takes long for large video.
+--inference follows the face as inference does, cuts included, instead of as preprocessing does.
 --s3fd adds what S3FD costs, with random weights: the pictures it is given are those that Haar is given, the boxes are
-Haar's, and the cost of every full-size frame is that of three frames times their number. One thread.
+Haar's, and the cost of every full-size frame is that of three frames times their number. With --inference it computes
+in 16 bits where inference does. One thread, or --threads.
 """
 
 from __future__ import annotations
@@ -14,8 +17,10 @@ import argparse
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -29,9 +34,13 @@ from face_detection.s3fd import S3FD
 from face_detection.s3fd_network import S3FDNetwork
 from face_detection.sparse import track_faces
 from face_detection.tracks import Tracks, fill_gaps, follow, overlap, smooth
+from wav2lip.cuts import mark_cuts
+from wav2lip.devices import inference_dtype
+from wav2lip.lipsync.tracking import Following
 from wav2lip.media import read_frames
 from wav2lip.sample import write_sample
 
+FPS = 25  # to which videos are resampled
 FULL_SIZE = 1_000_000  # pixels: larger than any frame
 LONGEST_GAP = 5  # frames
 WINDOWS = {"haar": 13, "mtcnn": 5}  # frames over which boxes are averaged, as preprocessing does
@@ -62,7 +71,7 @@ class CostOf:
         return self.faces.detect(frames)
 
 
-def random_s3fd() -> S3FD:
+def random_s3fd(dtype: torch.dtype = torch.float32) -> S3FD:
     """S3FD that finds nothing, at the cost of one that could."""
     torch.manual_seed(0)
     state = S3FDNetwork().state_dict()
@@ -70,7 +79,7 @@ def random_s3fd() -> S3FD:
     assert heads, "the heads are told by their names"
     for key in heads:
         state[key][:] = torch.linspace(20, -20, len(state[key]))  # background first
-    return S3FD(state, max_side=FULL_SIZE)
+    return S3FD(state, max_side=FULL_SIZE, dtype=dtype)
 
 
 def detector_of(name: str, max_side: int | None = None) -> Detector:
@@ -79,9 +88,15 @@ def detector_of(name: str, max_side: int | None = None) -> Detector:
     return Haar(**side) if name == "haar" else MTCNN(installed_weights(), **side)
 
 
-def every_frame(video: Path, name: str, keep: Path | None) -> tuple[list[list[Face]], float]:
+def frames_of(video: Path, seconds: float | None) -> Iterator[np.ndarray]:
+    """Frames of a video, or of its beginning."""
+    return islice(read_frames(video, FPS), None if seconds is None else round(seconds * FPS))
+
+
+def every_frame(video: Path, seconds: float | None, name: str, keep: Path | None) -> tuple[list[list[Face]], float]:
     """Faces of each full-size frame, and the seconds it took to find them."""
-    stored = keep / f"{video.stem}.{name}.npz" if keep else None
+    part = "" if seconds is None else f".{seconds:g}s"
+    stored = keep / f"{video.stem}{part}.{name}.npz" if keep else None
     if stored and stored.is_file():
         arrays = np.load(stored)
         kept: list[list[Face]] = [[] for _ in range(int(arrays["frames"]))]
@@ -89,7 +104,7 @@ def every_frame(video: Path, name: str, keep: Path | None) -> tuple[list[list[Fa
             kept[int(frame)].append(Face(tuple(box), score))
         return kept, float(arrays["seconds"])
     detector = Timed(detector_of(name, FULL_SIZE))
-    found = [detector.detect([frame])[0] for frame in read_frames(video, 25)]
+    found = [detector.detect([frame])[0] for frame in frames_of(video, seconds)]
     if stored:
         rows = np.array([(n, *face.box, face.score) for n, faces in enumerate(found) for face in faces])
         np.savez(stored, rows=rows.reshape(-1, 6), frames=len(found), seconds=detector.seconds)
@@ -109,24 +124,37 @@ def row(video: Path, name: str, tracks: Tracks, agreement: str, plain: float, ou
     return f"| {video.stem} | {name} | {tracks.frames} | {agreement} | {ratio:.1f} | {plain:.1f} | {ours:.1f} |"
 
 
+def settings(args: argparse.Namespace) -> dict[str, Any]:
+    """How faces are followed, as `track_faces` takes it."""
+    usual = {"stride": 2, "smooth_window": WINDOWS[args.detector], "longest_gap": LONGEST_GAP}
+    if args.inference:
+        usual = vars(Following.at(Fraction(FPS), args.detector))
+    given = {"stride": args.stride, "smooth_window": args.window}
+    return usual | {option: value for option, value in given.items() if value is not None}
+
+
 def measure(video: Path, args: argparse.Namespace) -> Iterator[str]:
     """The rows of one video."""
-    found, plain = every_frame(video, args.detector, args.keep)
-    window = args.window or WINDOWS[args.detector]
-    reference = smooth(fill_gaps(follow(found), LONGEST_GAP)[0], window)
-    options = {"stride": args.stride, "smooth_window": window, "longest_gap": LONGEST_GAP}
+    found, plain = every_frame(video, args.seconds, args.detector, args.keep)
+    options = settings(args)
+    reference = smooth(fill_gaps(follow(found), LONGEST_GAP)[0], options["smooth_window"])
     sparse = Timed(detector_of(args.detector))
-    tracks = track_faces(read_frames(video, 25), sparse, **options)
+
+    def frames() -> Iterator[np.ndarray]:
+        return frames_of(video, args.seconds)
+
+    cuts = {n for n, (_, begins) in enumerate(mark_cuts(frames())) if begins} if args.inference else set()
+    tracks = track_faces(frames(), sparse, cuts, **options)
     seen = ~np.isnan(reference[:, 0])
     overlaps = overlap(one_box_a_frame(tracks), reference)[seen]
     agreement = f"{(overlaps >= 0.9).mean():.1%} | {np.median(overlaps):.3f}" if seen.any() else "no face | "
     yield row(video, args.detector, tracks, agreement, plain, sparse.seconds)
     if args.s3fd:
         alone = Timed(random_s3fd())
-        for frame in islice(read_frames(video, 25), TIMED):
+        for frame in islice(frames(), TIMED):
             alone.detect([frame])
-        s3fd = Timed(random_s3fd())
-        tracks = track_faces(read_frames(video, 25), CostOf(s3fd, detector_of(args.detector)), **options)
+        s3fd = Timed(random_s3fd(inference_dtype(torch.device("cpu")) if args.inference else torch.float32))
+        tracks = track_faces(frames(), CostOf(s3fd, detector_of(args.detector)), cuts, **options)
         plain = alone.seconds / min(TIMED, tracks.frames) * tracks.frames
         yield row(video, "S3FD, cost only", tracks, " | ", plain, s3fd.seconds)
 
@@ -136,13 +164,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("videos", type=Path, nargs="*", help="videos to measure on; none: made on the spot")
     parser.add_argument("--detector", choices=list(WINDOWS), default="haar", help="who finds the boxes")
-    parser.add_argument("--stride", type=int, default=2, help="frames from one look at a face to the next")
+    parser.add_argument("--stride", type=int, help="frames from one look at a face to the next")
     parser.add_argument("--window", type=int, help="frames over which boxes are averaged, on both sides")
+    parser.add_argument("--inference", action="store_true", help="follow as inference does, not preprocessing")
+    parser.add_argument("--seconds", type=float, help="of each video, from its beginning")
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--keep", type=Path, help="folder in which to keep the reference")
     parser.add_argument("--s3fd", action="store_true", help="also what S3FD costs")
     args = parser.parse_args()
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
+    torch.set_num_threads(args.threads)
+    cv2.setNumThreads(args.threads)
     print("| clip | detector | frames | IoU ≥ 0.9 | median IoU | detector-pixels, times fewer | s plain | s ours |")
     print("|---|---|---|---|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as folder:

@@ -38,6 +38,7 @@ from models import Wav2Lip
 from wav2lip.audio import load_wav, melspectrogram
 from wav2lip.checkpoints import Checkpoint, load_network, save_checkpoint
 from wav2lip.crops import FACE_SIZE, cut, hidden_and_shown, paste, resize
+from wav2lip.devices import inference_dtype
 from wav2lip.lipsync import LipSync
 from wav2lip.lipsync.exported import load_generator
 from wav2lip.lipsync.repaint import TorchGenerator
@@ -159,7 +160,7 @@ def plain(folder: Path, video: Path, full: bool) -> None:
 
 def ours(folder: Path, video: Path) -> None:
     """The library with an S3FD that costs what it costs and answers with Haar's faces."""
-    s3fd = Timed(random_s3fd())
+    s3fd = Timed(random_s3fd(inference_dtype(CPU)))
     s3fd.detector.max_side = 640  # type: ignore[attr-defined]  # as it comes
     lipsync = LipSync(load_generator(folder / "random.pth"), CPU, lambda batch_size, compat: CostOf(s3fd, Haar()))
     lipsync(video, video, folder / "ours.mp4")

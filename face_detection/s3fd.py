@@ -71,7 +71,7 @@ class S3FD:
         """What the faces that are found depend on."""
         weights = hashlib.blake2b(digest_size=16)
         for values in self.network.state_dict().values():
-            weights.update(values.cpu().contiguous().view(torch.uint8).numpy().data)
+            weights.update(values.cpu().flatten().view(torch.uint8).numpy().data)
         return f"{self.name} {self.compat}, {self.dtype}, shrunk to {self.max_side}, {weights.hexdigest()}"
 
     def detect(self, frames: Sequence[np.ndarray]) -> list[list[Face]]:

@@ -89,6 +89,28 @@ def test_the_twelve_head_maps_are_those_of_the_reference(public, reference, fram
         np.testing.assert_allclose(ours.numpy(), theirs, atol=1e-3, rtol=0)
 
 
+def test_in_16_bits_the_head_maps_are_off_by_what_rounding_to_8_bits_takes_and_no_more(state, reference, frames):
+    """Beside float32 arithmetic on weights and results of layers that are rounded by hand."""
+    pictures = prepare(torch.from_numpy(frames), "public").bfloat16()
+    rounded = S3FD({key: value.bfloat16().float() for key, value in state.items()}).network
+    for layer in rounded.children():
+        layer.register_forward_hook(lambda layer, given, result: result.bfloat16().float())
+    with torch.inference_mode():
+        maps = S3FD(state, dtype=torch.bfloat16).network(pictures)
+        by_hand = rounded(pictures.float())
+    for ours, theirs, name in zip(maps, by_hand, [f"head_{k}{i}" for i in LEVELS for k in ("cls", "reg")], strict=True):
+        assert ours.dtype == torch.bfloat16
+        exact = reference[name]
+        error, expected = (np.sqrt(np.mean((m.float().numpy() - exact) ** 2)) for m in (ours, theirs))
+        assert 0 < error < 1.2 * expected, name
+        assert expected < 0.25 * np.sqrt(np.mean(exact**2)), name
+
+
+def test_a_detector_that_computes_in_other_numbers_is_another_one(state):
+    assert S3FD(state, dtype=torch.bfloat16).fingerprint != S3FD(state).fingerprint
+    assert S3FD(state).fingerprint == S3FD(state, batch_size=3).fingerprint != S3FD(state, compat="public").fingerprint
+
+
 def test_detections_are_those_of_the_reference_from_pixels_to_boxes(public, reference, frames):
     for image, faces in enumerate(public.detect(list(frames))):
         ours, theirs = as_rows(faces), reference[f"e2e_dets_{image}"]

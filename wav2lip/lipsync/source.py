@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -146,11 +146,8 @@ class FaceSource:
         if last is not None:
             end = self._begin + last if end is None else min(end, self._begin + last)
         count = 0
-        before: np.ndarray | None = None
-        for frame in self._decoded(begin, end):
-            # One that lasts for several of ours comes several times; each is painted on by itself.
-            yield self._framing.apply(frame.copy() if frame is before else frame)
-            before = frame
+        for frame in _each_by_itself(self._decoded(begin, end)):
+            yield self._framing.apply(frame)
             count += 1
         if not count:
             raise self._without_frames()
@@ -182,3 +179,14 @@ class FaceSource:
         if sentence not in self._told:
             self._told.add(sentence)
             log.warning(sentence)
+
+
+def _each_by_itself(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Frames that may be painted on, each as soon as it is given; one that comes again is copied before."""
+    held: np.ndarray | None = None
+    for frame in frames:
+        if held is not None:
+            yield held.copy() if frame is held else held
+        held = frame
+    if held is not None:
+        yield held

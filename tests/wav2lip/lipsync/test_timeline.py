@@ -128,6 +128,15 @@ def test_a_part_of_a_variable_rate_is_that_of_its_times(tmp_path):
     assert levels == pytest.approx([140, 140, 180], abs=2)  # of 0.56 the nearest is that of 0.6
 
 
+def test_a_frame_that_is_shown_several_times_is_painted_on_by_itself_each_time(tmp_path):
+    path = timed_video(tmp_path / "phone.mp4", [0.0, 0.04, 0.16, 0.2, 0.24], [20, 60, 100, 140, 180])
+    levels = []
+    for frame in FaceSource(path).frames():
+        levels.append(int(frame[8, 8, 0]))
+        frame += 50  # before the next one is asked for
+    assert levels == pytest.approx([20, 60, 60, 100, 100, 140, 180], abs=2)  # at 0.1 s both are as near
+
+
 def test_public_frames_are_counted_from_the_start_as_they_are(tmp_path):
     source = FaceSource(video(tmp_path / "face.mp4", 40), part=Part(0.4, 0.8), compat="public")
     assert [number_of(frame) for frame in source.frames()] == list(range(10, 20))
