@@ -100,8 +100,8 @@ def test_every_frame_is_there_at_its_time(tmp_path, rate):
 
 @pytest.mark.parametrize("colour", [(200, 40, 40), (40, 200, 40), (40, 40, 200), (255, 255, 255), (0, 0, 0)])
 def test_colours_come_back(tmp_path, colour):
-    frames = decode(write(tmp_path / "a.mkv", [np.full((64, 64, 3), colour, np.uint8)] * 3, crf=10))
-    assert np.abs(frames.astype(int) - colour).max() <= 3
+    frames = decode(write(tmp_path / "a.mkv", [np.full((64, 64, 3), colour, np.uint8)] * 3))
+    assert np.abs(frames.astype(int) - colour).max() <= 4  # at the default quality; 3 with a slower preset
 
 
 @pytest.mark.parametrize(("height", "width", "matrix"), [(720, 1280, 1), (256, 256, 6)])

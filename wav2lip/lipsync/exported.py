@@ -55,6 +55,8 @@ class ExportedGenerator:
             return ExportedPainter(openvino_run(self.path, precision))
         if self.path.suffix.lower() == ".xml":
             raise InputError(f"{self.path}: OpenVINO runs on the CPU here; give --device cpu, or an .onnx file")
+        if find_spec("onnxruntime") is None:
+            raise InputError(f"{self.path}: needs ONNX Runtime on {device}; pip install 'wav2lip-toolkit[onnx]'")
         if precision not in ("auto", "fp32"):
             raise InputError(f"--precision {precision}: ONNX Runtime computes {self.path} as it was exported; use auto")
         return ExportedPainter(onnx_runtime_run(self.path, device))
@@ -84,11 +86,14 @@ class ExportedPainter:
         return bytes_of(self.run(mels, faces))
 
 
+OPENVINO_NAMES = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+
+
 def openvino_run(path: Path, precision: str) -> Run:
     """A generator under OpenVINO, which by itself takes bf16 where the CPU computes in it; threads may share it."""
     import openvino
 
-    hint = {} if precision == "auto" else {"INFERENCE_PRECISION_HINT": {"fp32": "f32"}.get(precision, precision)}
+    hint = {} if precision == "auto" else {"INFERENCE_PRECISION_HINT": OPENVINO_NAMES[precision]}
     threads = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "PERFORMANCE_HINT": "LATENCY"}
     compiled = openvino.Core().compile_model(path, "CPU", {**hint, **threads})
 

@@ -8,12 +8,15 @@ interface of torch, so where they are missing, or the network is not on a CPU, i
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from wav2lip.lipsync.folding import FoldedBlock
+
+log = logging.getLogger(__name__)
 
 OPERATORS = ("_convolution_pointwise", "_convolution_transpose_pointwise", "_reorder_convolution_weight",
              "_reorder_convolution_transpose_weight")  # fmt: skip
@@ -51,8 +54,26 @@ class PackedBlock(nn.Module):
 
 def pack(network: nn.Module) -> None:
     """Replace the folded blocks of a network on the CPU by packed ones, where torch can; it computes the same."""
-    if can_pack():
+    block = next((part for part in network.modules() if isinstance(part, FoldedBlock)), None)
+    if block is not None and can_pack() and _runs_packed(block):
         _pack(network)
+
+
+@torch.inference_mode()
+def _runs_packed(block: FoldedBlock) -> bool:
+    """Whether the operators take these weights here: some processors have them for 32 bits alone."""
+    weight: Tensor = block.convolution.weight  # type: ignore[assignment]
+    picture = torch.zeros(1, weight.shape[1], 16, 16, dtype=weight.dtype).to(memory_format=torch.channels_last)
+    try:
+        PackedBlock(block)(picture)
+    except (
+        RuntimeError,
+        TypeError,
+        NotImplementedError,
+    ) as error:  # other processor, other torch
+        log.info("weights stay in torch's own order, which is slower: %s", str(error).splitlines()[0])
+        return False
+    return True
 
 
 def _pack(module: nn.Module) -> None:

@@ -18,7 +18,7 @@ from wav2lip.errors import InputError
 from wav2lip.infer import infer
 from wav2lip.lipsync import Options
 from wav2lip.lipsync.folding import folded
-from wav2lip.lipsync.packing import can_pack, pack
+from wav2lip.lipsync.packing import PackedBlock, can_pack, pack
 from wav2lip.lipsync.repaint import Repainter, TorchPainter, Worker
 from wav2lip.media import probe, read_frames
 
@@ -213,3 +213,16 @@ def test_torch_finds_the_way_out_for_apples_gpus_when_it_is_imported(set_by_the_
         environment["PYTORCH_ENABLE_MPS_FALLBACK"] = set_by_the_user
     done = subprocess.run([sys.executable, "-c", SPY], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.split() == [seen]
+
+
+def test_where_the_operators_refuse_the_processor_the_network_is_left_as_it_is(monkeypatch, caplog):
+    caplog.set_level("INFO")
+    network = folded(Wav2Lip(width=0.0625).eval())
+
+    def refuse(*_):
+        raise RuntimeError("bf16 path needs the cpu support avx512bw\nsecond line")
+
+    monkeypatch.setattr("wav2lip.lipsync.packing.PackedBlock.forward", refuse)
+    pack(network)
+    assert not any(isinstance(part, PackedBlock) for part in network.modules())
+    assert "slower: bf16 path needs the cpu support avx512bw" in caplog.text
