@@ -9,8 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
+from face_detection.haar import Haar
 from models import Wav2Lip
-from tests.conftest import write_video
+from tests.conftest import tone, write_video
 from tests.wav2lip.lipsync.painted import CYAN, MAGENTA, ByColour, painted
 from wav2lip.crops import Pads
 from wav2lip.errors import InputError
@@ -57,6 +58,35 @@ def test_of_two_people_those_who_are_asked_for_are_painted_in_every_frame(faces,
     for boxes in targets(two_people(), Options(faces=faces, pads=EXACT.pads, cache=False)):
         assert len(boxes) == len(expected)
         assert all(any(near(box, wanted) for box in boxes) for wanted in expected)
+
+
+NINE, SIDE = "photo_nine_faces.jpg", 450  # three rows of three, each face in a square of so many pixels
+
+
+def squares(boxes):
+    """Which row and column each box lies in."""
+    return sorted(((top + bottom) // 2 // SIDE, (left + right) // 2 // SIDE) for left, top, right, bottom in boxes)
+
+
+@pytest.mark.parametrize(("faces", "column"), [("leftmost", 0), ("0", 0), ("4", 1), ("8", 2)])
+def test_of_nine_faces_the_one_at_the_place_that_is_asked_for_is_taken(shared_media, faces, column):
+    source = FaceSource(shared_media / NINE)
+    ((box,),) = targets([None], Options(faces=faces, cache=False), Haar(), source)
+    assert squares([box])[0][1] == column
+
+
+def test_of_nine_faces_all_are_repainted_and_nothing_else(shared_media):
+    source, options = FaceSource(shared_media / NINE), Options(faces="all", cache=False)
+    (boxes,) = targets([None], options, Haar(), source)
+    assert squares(boxes) == [(row, column) for row in range(3) for column in range(3)]
+    ours = LipSync(Wav2Lip(width=0.0625), torch.device("cpu"), lambda batch_size, compat: Haar())
+    (photo,) = source.frames()
+    with ours.stream(source.path, (tone(0.3), 16_000), options) as made:
+        changed = (next(iter(made)) != photo).any(axis=-1)
+    for left, top, right, bottom in boxes:
+        assert changed[top:bottom, left:right].mean() > 0.2
+        changed[top:bottom, left:right] = False
+    assert not changed.any()
 
 
 def test_who_is_followed_is_stayed_with_when_another_face_grows_larger_and_is_given_up_when_gone():
