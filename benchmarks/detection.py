@@ -137,7 +137,7 @@ def measure(video: Path, args: argparse.Namespace) -> Iterator[str]:
     """The rows of one video."""
     found, plain = every_frame(video, args.seconds, args.detector, args.keep)
     options = settings(args)
-    reference = smooth(fill_gaps(follow(found), LONGEST_GAP)[0], options["smooth_window"])
+    reference = smooth(fill_gaps(follow(found), LONGEST_GAP)[0], args.window or WINDOWS[args.detector])
     sparse = Timed(detector_of(args.detector))
 
     def frames() -> Iterator[np.ndarray]:

@@ -15,7 +15,7 @@ import numpy as np
 Describe = Callable[[np.ndarray], np.ndarray]  # face crop (h, w, 3) uint8 RGB to a vector of length 1
 
 SIDE = 64  # pixels: width and height at which faces are compared
-ALIKE = 0.8  # two descriptions more alike than this may be of one person, see docs/detection.md
+ALIKE = 0.72  # half way between one person at two times and two persons, see docs/detection.md
 BINS = 16  # of each colour channel
 
 

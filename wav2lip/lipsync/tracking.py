@@ -18,11 +18,11 @@ from wav2lip.lipsync.track_cache import Remembered, TrackCache
 
 log = logging.getLogger(__name__)
 
-STRIDE = 0.16  # seconds from one look at a face to the next
+STRIDE = 0.2  # seconds from one look at a face to the next
 SCAN = 2.0  # seconds between looks at the whole frame
 SCAN_SIDE = 480  # pixels to which it is shrunk
 LONGEST_GAP = 0.2  # seconds without the face that are bridged
-SMOOTH = {"haar": 0.52}  # seconds over which boxes are averaged; Haar's jitter
+SMOOTH = {"haar": 0.6}  # seconds over which boxes are averaged; Haar's jitter
 SMOOTH_USUAL = 0.2
 
 

@@ -13,10 +13,12 @@ from face_detection.haar import Haar
 from models import Wav2Lip
 from tests.conftest import tone, write_video
 from tests.wav2lip.lipsync.painted import CYAN, MAGENTA, ByColour, painted
-from wav2lip.crops import Pads
+from wav2lip.crops import Pads, cut, whole_pixels
 from wav2lip.errors import InputError
 from wav2lip.lipsync import FaceSource, Framing, LipSync, Options
-from wav2lip.lipsync.likeness import appearance
+from wav2lip.lipsync.likeness import ALIKE, appearance
+from wav2lip.lipsync.person import Person
+from wav2lip.media import read_frames
 
 EXACT = Options(pads=Pads(0, 0, 0, 0), smooth=False, cache=False)
 SMALL, LARGE = (20, 60, 60, 110), (160, 50, 230, 130)
@@ -199,3 +201,22 @@ def test_a_face_is_more_like_itself_in_other_light_than_like_another(portrait):
     face, darker = portrait[40:190, 70:180], (portrait[44:186, 66:184] * 0.8).astype(np.uint8)
     other = np.ascontiguousarray(portrait[::-1])[40:190, 70:180]
     assert appearance(face) @ appearance(darker) > appearance(face) @ appearance(other) + 0.2
+
+
+def looks_in(video, frames=(0, 40, 80)):
+    """How the largest face of some frames looks."""
+    pictures = [frame for number, frame in enumerate(itertools.islice(read_frames(video, 25), 81)) if number in frames]
+    faces = [max(found, key=lambda face: face.area).box for found in Haar().detect(pictures)]
+    boxes = whole_pixels(np.array(faces), *pictures[0].shape[:2])
+    return [appearance(cut(picture, box)) for picture, box in zip(pictures, boxes, strict=True)]
+
+
+def test_a_person_in_two_recordings_is_taken_for_one_and_others_are_not(shared_media):
+    one, again, *others = (
+        Person(looks_in(shared_media / name))
+        for name in ("speaker_a_512_25fps.mp4", "speaker_c_590_25fps.mp4", "speaker_b_700_vfr.mp4",
+                     "speaker_d_524_25fps.mp4")
+    )  # fmt: skip
+    assert one.likeness(again.looks) > ALIKE + 0.05
+    assert all(person.likeness(one.looks) < ALIKE - 0.05 for person in others)
+    assert others[0].likeness(others[1].looks) < ALIKE - 0.05
