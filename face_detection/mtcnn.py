@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from face_detection.box_ops import batched_nms, roi_align
+from face_detection.fingerprint import digest_of
 from face_detection.interface import DetectorError, Face
 from face_detection.mtcnn_network import (
     OUTPUT_SIDE,
@@ -69,10 +71,11 @@ class MTCNN:
             for network, name in zip((proposal_network(), refinement_network(), output_network()), FILES, strict=True)
         )
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """What the faces that are found depend on."""
-        return f"{self.name}, shrunk to {self.max_side}"
+        weights = digest_of(self.proposing, self.refining, self.deciding)
+        return f"{self.name}, shrunk to {self.max_side}, {weights}"
 
     def detect(self, frames: Sequence[np.ndarray]) -> list[list[Face]]:
         """Find faces.

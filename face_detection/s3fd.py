@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import pickle
 import struct
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor
 
 from face_detection.box_ops import nms
+from face_detection.fingerprint import digest_of
 from face_detection.interface import DetectorError, Face
 from face_detection.s3fd_network import STRIDES, S3FDNetwork
 from face_detection.working_size import shrunk
@@ -69,10 +69,7 @@ class S3FD:
     @cached_property
     def fingerprint(self) -> str:
         """What the faces that are found depend on."""
-        weights = hashlib.blake2b(digest_size=16)
-        for values in self.network.state_dict().values():
-            weights.update(values.cpu().flatten().view(torch.uint8).numpy().data)
-        return f"{self.name} {self.compat}, {self.dtype}, shrunk to {self.max_side}, {weights.hexdigest()}"
+        return f"{self.name} {self.compat}, {self.dtype}, shrunk to {self.max_side}, {digest_of(self.network)}"
 
     def detect(self, frames: Sequence[np.ndarray]) -> list[list[Face]]:
         """Find faces.

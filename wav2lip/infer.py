@@ -97,7 +97,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--nosmooth", action="store_true", help="do not smooth face boxes over time")
     add("--strict", action="store_true", help="stop at a frame without a face instead of passing it through")
     add("--blend", choices=BLENDS, default="feather",
-        help="feather: softly, the lower face alone, in the frame's colours; box: all of the box")  # fmt: skip
+        help="feather: softly, the lower face alone, in the frame's colours; box: all of the box, as always with "
+             "--compat public")  # fmt: skip
     add("--silence", choices=SILENCES, default="ease",
         help="ease: the mouth shuts while nobody speaks; off: it does as the generator has it")  # fmt: skip
     add("--enhancer", metavar="FILE", help="network that restores the faces: GFPGAN, RestoreFormer ...")
@@ -108,7 +109,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--faces", default="largest", metavar="WHICH",
         help="largest or leftmost: stays with that person; 0, 1, 2 ...: from left to right; all: everyone")  # fmt: skip
     add("--face_at", type=point, metavar="SECONDS,X,Y",
-        help="the person at this point of the frame, in pixels, at this time; looks at the video first")  # fmt: skip
+        help="the person at this point, in pixels after --resize_factor, --rotate and --crop, at this time after "
+             "--start; looks at the video first")  # fmt: skip
     add("--face_like", type=Path, metavar="FILE",
         help="the person who looks most like the face in this picture, by plain appearance")  # fmt: skip
     add("--alike", type=float, default=ALIKE, metavar="SHARE",

@@ -277,3 +277,10 @@ def test_weights_of_another_network_are_refused():
 def test_a_batch_of_no_pictures_is_refused():
     with pytest.raises(DetectorError, match="batch_size is 0"):
         MTCNN(installed_weights(), batch_size=0)
+
+
+def test_mtcnn_with_other_weights_is_another_detector():
+    ours, same, other = (MTCNN(installed_weights()) for _ in range(3))
+    other.deciding.get_parameter(next(name for name, _ in other.deciding.named_parameters())).data.flatten()[0] += 1
+    assert ours.fingerprint == same.fingerprint != other.fingerprint
+    assert ours.fingerprint != MTCNN(installed_weights(), max_side=320).fingerprint

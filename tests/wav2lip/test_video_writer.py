@@ -271,3 +271,22 @@ run(main)
     assert ended.returncode == 2
     assert ended.stderr.startswith("error: ")
     assert len(ended.stderr.splitlines()) == 1  # nothing about a broken pipe at the end either
+
+
+@pytest.mark.parametrize("waits", [1, 2], ids=["for the pictures", "for the sound"])
+def test_an_interrupt_while_ffmpeg_ends_leaves_no_ffmpeg_and_no_file(tmp_path, monkeypatch, waits):
+    audio = write_wav(tmp_path / "sound.wav", tone(2.0))
+    wait, waited = subprocess.Popen.wait, []
+
+    def interrupted(process, timeout=None):
+        waited.append(process)
+        if len(waited) == waits:
+            raise KeyboardInterrupt
+        return wait(process, timeout)
+
+    with pytest.raises(KeyboardInterrupt), VideoWriter(tmp_path / "out.mp4", 25, audio, cut_sound=True) as video:
+        video.write(GREY)
+        monkeypatch.setattr(subprocess.Popen, "wait", interrupted)
+    assert len(set(waited)) == waits
+    assert waited[-1].returncode is not None  # ended, and its end was taken note of
+    assert [path.name for path in tmp_path.iterdir()] == ["sound.wav"]

@@ -26,6 +26,7 @@ from wav2lip.lipsync.exported import load_generator
 from wav2lip.lipsync.finders import fixed, followed, known, public_boxes
 from wav2lip.lipsync.given import FrameArray, PathType, Sound, sound_file
 from wav2lip.lipsync.likeness import Describe, appearance
+from wav2lip.lipsync.mel_stream import MelStream
 from wav2lip.lipsync.options import DEFAULTS, OnProgress, Options, Result
 from wav2lip.lipsync.painting import paint
 from wav2lip.lipsync.provenance import note, short_hash
@@ -71,7 +72,7 @@ class LipSync:
         self._build_detector = detector
         self._built: tuple[tuple[int, str], Detector] | None = None  # the last detector, and what it was built for
         self._building = threading.Lock()
-        self._restorer = lru_cache(maxsize=2)(lambda path: load_restorer(path, self.device))
+        self._restorer = lru_cache(maxsize=2)(lambda path, _version: load_restorer(path, self.device))
 
     @classmethod
     def from_checkpoint(
@@ -141,6 +142,8 @@ class LipSync:
             sound = held.enter_context(sound_file(audio))
             source = _source_of(face, options)
             windows = sound_windows(sound, source.fps, options.compat)
+            if isinstance(windows, MelStream):
+                held.callback(windows.close)  # before the sound's folder goes
             silence = self.silence(source, sound, len(windows), options)
             shown = self.shown(source, windows, options, cancelled, silence)
             length = expected_frames(len(windows), source.stated_frames, options.fit, options.short)
@@ -196,7 +199,7 @@ class LipSync:
     def _enhancement(self, options: Options) -> Callable[[Generator[Shown, None, None]], Generator[Shown, None, None]]:
         """The stage that restores faces and frames, its networks loaded."""
         of_faces, of_frames = (
-            None if path is None else self._restorer(Path(path))
+            None if path is None else self._restorer(Path(path), _version(Path(path)))
             for path in (options.enhancer, options.background_enhancer)
         )
         if of_frames is not None and of_frames.of_faces:
@@ -231,6 +234,15 @@ def _same_file(given: PathType, outfile: PathType) -> bool:
         return Path(given).samefile(outfile)
     except OSError:  # one of them does not exist
         return False
+
+
+def _version(path: Path) -> tuple[int, int] | None:
+    """What differs once a file was written anew: its time and size; None if it is not there."""
+    try:
+        told = path.stat()
+    except OSError:  # whoever reads it says so
+        return None
+    return told.st_mtime_ns, told.st_size
 
 
 def _source_of(face: Faces, options: Options) -> Source:

@@ -18,7 +18,7 @@ from wav2lip.lipsync.options import Options
 from wav2lip.lipsync.person import at_point, like_picture
 from wav2lip.lipsync.shown import Box, Target
 from wav2lip.lipsync.timeline import Finder, Found, Source
-from wav2lip.lipsync.track_cache import TrackCache, cache_folder
+from wav2lip.lipsync.track_cache import user_cache
 from wav2lip.lipsync.tracking import Following, SourceFaces
 
 
@@ -95,15 +95,14 @@ def followed(
     """
     fps = float(source.fps)
     following = Following.at(source.fps, detector.name, options.smooth)
-    cache = TrackCache(cache_folder()) if options.cache else None
-    faces = SourceFaces(source, length, detector, following, cache)
+    faces = SourceFaces(source, length, detector, following, user_cache() if options.cache else None)
 
     def choose() -> Choose:
         if options.face_at is not None:
             return among(at_point(faces(again()), options.face_at, fps, describe, options.alike))
         if options.face_like is not None:
             return among(like_picture(faces(again()), options.face_like, detector, describe, options.alike))
-        return chooser(options.faces)
+        return chooser(str(options.faces))
 
     return tracked(faces, source.path, fps, options, choose)
 

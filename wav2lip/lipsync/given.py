@@ -17,7 +17,7 @@ from wav2lip.lipsync.part import WHOLE, Part
 from wav2lip.lipsync.source import FASTEST, NO_FRAMING, SLOWEST, Framing
 
 PathType = str | PathLike[str]
-Sound = PathType | tuple[np.ndarray, int]  # a file, or samples (n,) or (n, channels) with their rate in Hz
+Sound = PathType | tuple[np.ndarray, float]  # a file, or samples (n,) or (n, channels) with their rate in Hz
 
 SAMPLE_KINDS = {  # of numpy: FFmpeg's sample format and the encoder that keeps it as it is
     "uint8": ("u8", "pcm_u8"),
@@ -27,6 +27,8 @@ SAMPLE_KINDS = {  # of numpy: FFmpeg's sample format and the encoder that keeps 
     "float64": ("dbl", "pcm_f64le"),
 }
 BLOCK = 1 << 16  # samples written at a time
+HIGHEST_RATE = 768_000  # Hz
+LOUDEST = 1e30  # of float samples; larger ones would not stay finite when they are resampled
 LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 
 
@@ -71,26 +73,41 @@ def sound_file(audio: Sound) -> Iterator[PathType]:
 
     Raises: InputError if samples are of no kind that a file can hold.
     """
-    if not isinstance(audio, tuple):
+    if isinstance(audio, str | PathLike):
         yield audio
         return
+    samples, rate = _checked(audio)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "sound.wav"
-        _write_wav(path, *audio)
+        _write_wav(path, samples, rate)
         yield path
+
+
+def _checked(audio: object) -> tuple[np.ndarray, int]:
+    """Samples in this machine's byte order, and their rate in Hz. Raises: InputError if they cannot be a sound's."""
+    if not isinstance(audio, tuple) or len(audio) != 2:
+        raise InputError(f"the given sound is a {type(audio).__name__}; give a file's path or (samples, rate)")
+    given, stated = audio
+    try:
+        samples, rate = np.asarray(given), int(stated)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"the given sound is no (samples, rate): {error}; give an array and a whole number") from error
+    shape, dtype = samples.shape, samples.dtype
+    fits = samples.ndim == 1 or (samples.ndim == 2 and shape[1] in LAYOUTS)
+    if not (fits and samples.size and dtype.name in SAMPLE_KINDS and rate == stated and 1 <= rate <= HIGHEST_RATE):
+        raise InputError(
+            f"the given sound is {dtype} of shape {shape} at {stated} Hz; give (samples, rate) with samples (n,) "
+            f"or (n, channels), at most {max(LAYOUTS)} of them, in {', '.join(SAMPLE_KINDS)}"
+        )
+    if dtype.kind == "f" and not max(abs(samples.min()), abs(samples.max())) <= LOUDEST:  # so that NaN is refused too
+        raise InputError("the given sound holds values that are not finite numbers; give samples in [-1, 1]")
+    return samples.astype(dtype.newbyteorder("="), copy=False), rate
 
 
 def _write_wav(path: Path, samples: np.ndarray, rate: int) -> None:
     """Samples as they are, bit for bit."""
-    shape, dtype = samples.shape, samples.dtype
-    channels = 1 if samples.ndim == 1 else shape[-1]
-    fits = samples.ndim in (1, 2) and samples.size and channels in LAYOUTS and dtype.name in SAMPLE_KINDS
-    if not fits or rate < 1:
-        raise InputError(
-            f"the given sound is {dtype} of shape {shape} at {rate} Hz; give (samples, rate) with samples (n,) "
-            f"or (n, channels), at most {max(LAYOUTS)} of them, in {', '.join(SAMPLE_KINDS)}"
-        )
-    kind, codec = SAMPLE_KINDS[dtype.name]
+    channels = 1 if samples.ndim == 1 else samples.shape[1]
+    kind, codec = SAMPLE_KINDS[samples.dtype.name]
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=rate, layout=LAYOUTS[channels])
         assert isinstance(stream, av.AudioStream)

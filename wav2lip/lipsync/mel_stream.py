@@ -18,6 +18,7 @@ class MelStream:
     """The windows of `InferenceWindows.covering`, from the file.
 
     Frames are best asked for in order. Who goes back by more than 5 s makes it read the sound from its beginning.
+    The file is open from the first window on until this is closed.
     """
 
     def __init__(self, path: str | PathLike[str], samples: int, fps: float):
@@ -26,6 +27,10 @@ class MelStream:
         self._starts = InferenceWindows.covering(np.zeros((MEL_BANDS, 0), np.float32), samples, fps).starts
         self._begin()
 
+    def close(self) -> None:
+        """Let go of the file; no further window can be asked for."""
+        self._sound.close()
+
     def __len__(self) -> int:
         return len(self._starts)
 
@@ -33,6 +38,7 @@ class MelStream:
         """The (80, 16) float32 window of one frame."""
         start = int(self._starts[frame])
         if max(start, 0) < self._first:
+            self.close()
             self._begin()
         self._read_to(start + WINDOW_COLUMNS, start - KEPT)
         window = np.full((MEL_BANDS, WINDOW_COLUMNS), SILENCE, np.float32)
@@ -43,7 +49,8 @@ class MelStream:
 
     def _begin(self) -> None:
         """Go to the beginning of the sound, whose trouble was told when its samples were counted."""
-        self._pieces: Iterator[np.ndarray] = mel_pieces(read_audio(self._path, SAMPLE_RATE, on_problem=lambda _: None))
+        self._sound = read_audio(self._path, SAMPLE_RATE, on_problem=lambda _: None)
+        self._pieces: Iterator[np.ndarray] = mel_pieces(self._sound)
         self._mel = np.zeros((MEL_BANDS, 0), np.float32)
         self._first = 0  # column of the sound that the mel begins with
 

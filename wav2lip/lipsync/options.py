@@ -42,14 +42,15 @@ class Options:
     box: tuple[int, int, int, int] | None = None  # top, bottom, left, right: a fixed face box, no detection
     smooth: bool = True  # smooth boxes over time
     strict: bool = False  # stop at a frame without a face instead of passing it through
-    faces: str = "largest"  # largest, leftmost, a number from left to right, from 0: stayed with; or all
-    face_at: tuple[float, float, float] | None = None  # seconds, x and y in pixels: the person who is there
+    faces: str | int = "largest"  # largest, leftmost, a number from left to right, from 0: stayed with; or all
+    # Seconds after part.start, x and y in pixels of the framed picture: the person who is there.
+    face_at: tuple[float, float, float] | None = None
     face_like: Path | None = None  # picture of a face: the person who looks most like it
     alike: float = ALIKE  # likeness, 1 at most, from which a face seen anew is the person of face_at or face_like
     cache: bool = True  # remember the faces of videos from run to run
     face_det_batch_size: int = 16  # frames; cut down on a CPU
     wav2lip_batch_size: int = 128  # frames; cut down on a CPU
-    blend: str = "feather"  # how faces go back into the frame: "feather" or, as the release does, "box"
+    blend: str = "feather"  # how faces go back into the frame: "feather" or, as the release and compat do, "box"
     silence: str = "ease"  # while nobody speaks: "ease" the mouth shut, or "off", as the release does
     precision: str = "auto"  # of the generator: fp32, bf16, fp16; auto: what the device computes fastest
     enhancer: str | PathLike[str] | None = None  # file of a network that restores the faces
@@ -71,6 +72,8 @@ class Options:
                 raise InputError(f"--{flag} is {getattr(self, flag)}; give a whole number from 1 up")
         if not 0 <= self.enhancer_strength <= 1:  # so that NaN is refused too
             raise InputError(f"--enhancer_strength is {self.enhancer_strength}; give a share between 0 and 1")
+        if self.enhancer_strength != 1 and self.enhancer is None and self.background_enhancer is None:
+            raise InputError("--enhancer_strength needs an --enhancer or a --background_enhancer; give one of them")
         if self.upscale and self.background_enhancer is None:
             raise InputError("--upscale needs a network that makes frames larger; give --background_enhancer FILE")
         for flag, choices in {"blend": BLENDS, "compat": COMPAT, "fit": FITS, "short": SHORTS, "silence": SILENCES,
@@ -80,12 +83,14 @@ class Options:
         self._check_faces()
 
     def _check_faces(self) -> None:
-        check_faces(self.faces)
+        check_faces(str(self.faces))
         if self.face_at is not None and not all(0 <= value < math.inf for value in self.face_at):
             given = ",".join(f"{value:g}" for value in self.face_at)
             raise InputError(f"--face_at is {given}; give SECONDS,X,Y from 0 up")
         if not -1 <= self.alike <= 1:  # so that NaN is refused too
             raise InputError(f"--alike is {self.alike}; give a likeness between -1 (anyone) and 1 (nobody else)")
+        if self.alike != ALIKE and self.face_at is None and self.face_like is None:
+            raise InputError("--alike tells the person of --face_at or --face_like; give one of them, or leave it out")
         asked = {"--faces": self.faces != "largest", "--face_at": self.face_at is not None,
                  "--face_like": self.face_like is not None}  # fmt: skip
         flags = [flag for flag, given in asked.items() if given]

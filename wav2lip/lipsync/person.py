@@ -65,16 +65,20 @@ def at_point(
     """The person at a point, and who is the same at other times: numbers with how alike they are.
 
     point: seconds, and x and y in pixels. fps: frames a second of what is watched.
-    Raises: InputError if there is no face at the point.
+    Raises: InputError if there is no face at the point, or its time is past what is watched.
     """
     seconds, x, y = point
     meant: dict[float, int] = {}  # seconds off to person
     boxes: list[str] = []
+    reached = False  # the time of the point
+    length = 0  # frames
 
     def noting() -> Watched:
+        nonlocal reached, length
         for frame, (picture, faces) in enumerate(watched):
-            off = abs(frame / fps - seconds)
+            off, length = abs(frame / fps - seconds), frame + 1
             if off <= max(NEAR, 0.5 / fps):
+                reached = True
                 for face in faces:
                     left, top, right, bottom = face.box.tolist()
                     boxes.append(f"{left:.0f} to {right:.0f} across and {top:.0f} to {bottom:.0f} down")
@@ -83,6 +87,11 @@ def at_point(
             yield picture, faces
 
     persons = _persons(noting(), describe)
+    if not reached:
+        raise InputError(
+            f"--face_at {seconds:g},{x:g},{y:g}: the time is past the {length / fps:.2f} s of the video that are used; "
+            "give an earlier one"
+        )
     if not meant:
         there = f"the faces there are {'; '.join(sorted(set(boxes))[:4])}" if boxes else "there is none at that time"
         raise InputError(f"--face_at {seconds:g},{x:g},{y:g}: no face at this point; {there}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterator
 from fractions import Fraction
@@ -43,7 +44,8 @@ def sound_windows(audio: PathType, fps: Fraction, compat: str = "none") -> Windo
 
 def _numbers(audio: PathType) -> Iterator[np.ndarray]:
     """Blocks of samples at 16 kHz. Raises: InputError if one holds what is no number."""
-    for block in read_audio(audio, SAMPLE_RATE):
-        if not np.isfinite(block).all():
-            raise InputError(f"{audio}: holds values that are not numbers; export the sound again as 16-bit PCM")
-        yield block
+    with contextlib.closing(read_audio(audio, SAMPLE_RATE)) as blocks:
+        for block in blocks:
+            if not np.isfinite(block).all():
+                raise InputError(f"{audio}: holds values that are not numbers; export the sound again as 16-bit PCM")
+            yield block

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from fractions import Fraction
 from os import PathLike
@@ -31,7 +32,8 @@ class Cancelled(Exception):
 class Stream:
     """The finished frames, each once, in order; they are made a few ahead of being asked for.
 
-    Use it as a context manager, or close it: that ends its threads and takes away what it wrote, at any moment.
+    Use it as a context manager, or close it: that ends its threads and takes away what it wrote, at any moment and from
+    any thread. Only `cancelled`, which its own threads ask, must not close it.
     """
 
     def __init__(
@@ -49,6 +51,8 @@ class Stream:
         self._first: Shown | None = None  # made because its size was asked for
         self._size: tuple[int, int] | None = None
         self._painted: list[bool] = []
+        self._busy = threading.RLock()  # held while a frame is made, or all is let go of
+        self._closed = False
 
     @property
     def taken(self) -> int:
@@ -58,8 +62,9 @@ class Stream:
     @property
     def size(self) -> tuple[int, int]:
         """Width and height of the frames, in pixels; the first one is made when this is asked for."""
-        if self._size is None:
-            self._first = self._made()
+        with self._busy:
+            if self._size is None:
+                self._first = self._made()
         assert self._size is not None
         return self._size
 
@@ -73,9 +78,12 @@ class Stream:
 
     def __next__(self) -> np.ndarray:
         """The next frame, (H, W, 3) uint8 RGB; it is the caller's, to keep or to change."""
-        shown, self._first = self._first or self._made(), None
-        self._painted.append(bool(shown.targets))
-        return shown.frame
+        with self._busy:
+            if self._closed:
+                raise StopIteration
+            shown, self._first = self._first or self._made(), None
+            self._painted.append(bool(shown.targets))
+            return shown.frame
 
     def _made(self) -> Shown:
         raise_if(self._cancelled)
@@ -84,11 +92,16 @@ class Stream:
         return shown
 
     def close(self) -> None:
-        """Stop making frames; no thread and no file of this is left."""
-        try:
-            self._shown.close()
-        finally:
-            self._held.close()
+        """Stop making frames; no thread and no file of this is left.
+
+        Waits for a frame that another thread is taking; that thread gets it, and then no more.
+        """
+        self._closed = True  # before the wait: who takes frame after frame would seldom let go of the lock
+        with self._busy:
+            try:
+                self._shown.close()
+            finally:
+                self._held.close()
 
     def __enter__(self) -> Stream:
         return self

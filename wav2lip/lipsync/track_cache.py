@@ -36,8 +36,17 @@ class Remembered:
     whole: bool  # the last of these frames is the last of the video
 
 
+def user_cache() -> TrackCache | None:
+    """The cache of this user; None for one without a home, as containers have."""
+    try:
+        return TrackCache(cache_folder())
+    except RuntimeError as error:
+        log.info("faces are not kept for the next run: %s", error)
+        return None
+
+
 def cache_folder() -> Path:
-    """Where this user's programs keep what they can make again."""
+    """Where this user's programs keep what they can make again. Raises: RuntimeError if the user has no home."""
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
     elif sys.platform == "darwin":

@@ -35,7 +35,7 @@ def is_picture(path: PathType) -> bool:
 def read_picture(path: PathType) -> np.ndarray:
     """Read a still picture, upright, as (H, W, 3) uint8 RGB; what is transparent becomes white.
 
-    Raises: InputError if it is damaged or too large to be a picture of a face.
+    Raises: InputError if it is absent, damaged or too large to be a picture of a face.
     """
     try:
         with _heif(path) if _is_heif(path) else _opened(path) as opened:
@@ -47,6 +47,8 @@ def read_picture(path: PathType) -> np.ndarray:
                 white = Image.new("RGBA", picture.size, "white")
                 picture = Image.alpha_composite(white, picture.convert("RGBA"))
             return np.asarray(picture.convert("RGB"))
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file; check the path") from error
     except (OSError, EOFError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f"{path}: is not a whole picture ({error}); save it again as PNG or JPEG") from error
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import av
@@ -26,14 +26,14 @@ def read_audio(
     start: float | None = None,
     on_problem: OnProblem = log.warning,
     jump: bool = False,
-) -> Iterator[np.ndarray]:
+) -> Generator[np.ndarray, None, None]:
     """Decode sound in blocks.
 
     rate: Hz to resample to.
     start: time in the container, in seconds, at which the first sample is to be; sound before it is dropped, and
         silence is put in where the track begins later or has a gap. None: the beginning of the container.
     jump: go to `start` at once instead of decoding all that is before it; the file's times must not leap.
-    Yields: (n,) float32 in [-1, 1], the mean over channels.
+    Yields: (n,) float32 in [-1, 1], the mean over channels. The file is open until the end, or until this is closed.
     Raises: InputError if the file cannot be opened or has no sound.
     """
     probe(path).require_audio()

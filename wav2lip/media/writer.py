@@ -164,12 +164,11 @@ class VideoWriter:
             if kind is not None:
                 self._abandon()
                 return
-            if self._process is None:
-                raise InputError(f"{self.path}: there was no frame to write; check the face file")
-            self._finish(self._process)
-            if self._cut:
-                self._process = self._add_sound()
-                self._finish(self._process)
+            try:
+                self._complete()
+            except BaseException:  # an interrupt, while FFmpeg is waited for, would leave it running
+                self._abandon()
+                raise
             try:
                 os.replace(self._partial, self.path)
             except OSError as taken:
@@ -179,6 +178,14 @@ class VideoWriter:
                 self._messages.close()
             self._partial.unlink(missing_ok=True)
             self._silent.unlink(missing_ok=True)
+
+    def _complete(self) -> None:
+        if self._process is None:
+            raise InputError(f"{self.path}: there was no frame to write; check the face file")
+        self._finish(self._process)
+        if self._cut:
+            self._process = self._add_sound()
+            self._finish(self._process)
 
     def _finish(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdin is not None

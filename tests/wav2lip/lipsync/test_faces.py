@@ -103,6 +103,11 @@ def test_who_is_followed_is_stayed_with_when_another_face_grows_larger_and_is_gi
     assert min(lefts[100:]) > 150
 
 
+def test_a_place_may_be_given_as_a_number():
+    boxes = targets(two_people(), Options(faces=0, pads=EXACT.pads, cache=False))
+    assert all(near(box, SMALL) for (box,) in boxes)
+
+
 def test_a_number_beyond_the_faces_is_refused_in_a_sentence():
     with pytest.raises(InputError, match="frames in memory: the face that is asked for is in none of its 40 frames"):
         targets(two_people(), Options(faces="2", cache=False))
@@ -117,6 +122,8 @@ def test_a_point_at_a_time_means_the_person_who_is_there_then():
         InputError, match=r"--face_at 0\.2,40,80: no face at this point; the faces there are 1[56]\d to "
     ):
         targets(late, Options(face_at=(0.2, 40, 80), cache=False))
+    with pytest.raises(InputError, match=r"--face_at 9,40,80: the time is past the 2\.40 s of the video that are used"):
+        targets(late, Options(face_at=(9, 40, 80), cache=False))
 
 
 def test_the_person_most_like_a_picture_is_painted(tmp_path):
@@ -126,6 +133,8 @@ def test_the_person_most_like_a_picture_is_painted(tmp_path):
     Image.fromarray(GREY).save(tmp_path / "nobody.png")
     with pytest.raises(InputError, match=r"--face_like .*nobody\.png: no face found"):
         targets(two_people(), Options(face_like=tmp_path / "nobody.png", cache=False))
+    with pytest.raises(InputError, match=r"absent\.png: no such file; check the path"):
+        targets(two_people(), Options(face_like=tmp_path / "absent.png", cache=False))
 
 
 def test_no_box_is_drawn_across_a_cut():
@@ -146,6 +155,7 @@ def test_pads_widen_the_box_within_the_frame():
     ({"faces": "tallest"}, "--faces is tallest; choose one of largest, leftmost, all, or 0, 1, 2"),
     ({"faces": "-1"}, "--faces is -1"),
     ({"alike": 1.1}, "--alike is 1.1; give a likeness between -1"),
+    ({"alike": 0.5}, "--alike tells the person of --face_at or --face_like; give one"),
     ({"alike": float("nan")}, "--alike is nan; give a likeness"),
     ({"face_at": (float("nan"), 1, 1)}, "--face_at is nan,1,1; give SECONDS,X,Y from 0 up"),
     ({"faces": "all", "face_at": (0, 1, 1)}, "--faces and --face_at each say whose lips are painted"),

@@ -1,7 +1,9 @@
 """The library gives frames or writes files, for callers with threads, arrays and second thoughts."""
 
 import gc
+import os
 import re
+import sys
 import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +23,7 @@ from tests.wav2lip.test_lipsync import Detector, Frames
 from wav2lip.checkpoints import Checkpoint, save_checkpoint
 from wav2lip.errors import InputError
 from wav2lip.lipsync import Cancelled, LipSync, Options
+from wav2lip.lipsync.given import sound_file
 from wav2lip.media import probe, read_frames
 
 BOX = (60, 180, 90, 200)  # top, bottom, left, right
@@ -110,9 +113,32 @@ def test_arrays_that_are_no_frames_are_refused(face, sentence):
         lipsync().stream(face, (tone(0.2), 16_000), BOXED)
 
 
+@pytest.mark.parametrize("given", [
+    lambda levels: (levels.astype(">f8"), 16_000), lambda levels: (levels.tolist(), 16_000),
+    lambda levels: (levels, np.int64(16_000)), lambda levels: (levels, 16_000.0),
+], ids=["big-endian", "list", "rate int64", "rate float"])  # fmt: skip
+def test_samples_and_rates_as_other_programs_have_them_are_written_bit_for_bit(given):
+    levels = tone(0.1).astype(np.float64)
+    with sound_file(given(levels)) as path, av.open(str(path)) as container:
+        written = np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], axis=1)
+    np.testing.assert_array_equal(written[0], levels)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e300])
+def test_samples_that_are_no_numbers_are_refused_as_the_sound_that_was_given(bad, portrait):
+    samples = tone(0.2).astype(np.float64)
+    samples[100] = bad
+    with pytest.raises(InputError, match=r"^the given sound holds values that are not finite numbers; give samples"):
+        lipsync().stream(portrait, (samples, 16_000), BOXED)
+
+
 @pytest.mark.parametrize("sound", [
     (np.zeros((16_000, 9)), 16_000), (np.zeros(0), 16_000), (np.zeros(160, np.int64), 16_000), (np.zeros(160), 0),
-], ids=["nine channels", "no sample", "64 bits", "no rate"])  # fmt: skip
+    (np.zeros(160), 44_100.5), (np.zeros(160), "16 kHz"), (np.zeros(160),), np.zeros(160),
+    ([[0.1], [0.1, 0.2]], 16_000), (0.5, 16_000), (["a", "b"], 16_000),
+    (np.zeros(160), float("nan")), (np.zeros(160), 10**12),
+], ids=["nine channels", "no sample", "64 bits", "no rate", "half a sample", "words for a rate", "without a rate",
+        "no pair", "ragged", "one number", "words", "rate is no number", "beyond all rates"])  # fmt: skip
 def test_arrays_that_are_no_sound_are_refused(sound, portrait):
     with pytest.raises(InputError, match="the given sound is .*; give "):
         lipsync().stream(portrait, sound, BOXED)
@@ -161,6 +187,58 @@ def test_a_stream_can_be_closed_at_any_moment(tmp_path, portrait, monkeypatch):
         assert workers() == []
 
 
+class Slow:
+    """Frames of which one is not made before it is let go on."""
+
+    def __init__(self, frames):
+        self.begun, self.go_on = threading.Event(), threading.Event()
+        self.source = Frames(frames)
+        self.path, self.fps, self.static, self.stated_frames = "slow", Fraction(25), False, len(frames)
+
+    def frames(self, first=0, last=None):
+        for number, frame in enumerate(self.source.frames(first, last)):
+            if number == 20:
+                self.begun.set()
+                assert self.go_on.wait(60)
+            yield frame
+
+
+def test_a_stream_is_closed_by_another_thread_while_a_frame_is_made(tmp_path, portrait, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    slow = Slow(film(portrait, 100))
+    made = lipsync().stream(slow, (tone(4.0), 16_000), BOXED)
+    with ThreadPoolExecutor(2, thread_name_prefix="caller") as callers:
+        taking = callers.submit(lambda: sum(1 for _ in made))
+        assert slow.begun.wait(60)
+        closing = callers.submit(made.close)
+        slow.go_on.set()
+        closing.result(60)
+        assert taking.result(60) == made.taken < 100  # it ended, and not by an exception
+    assert list(tmp_path.iterdir()) == []
+    assert [thread for thread in workers() if not thread.name.startswith("caller")] == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="open files are told by /proc")
+def test_the_file_of_the_samples_is_no_longer_open_when_its_folder_goes(tmp_path, portrait, monkeypatch):
+    open_then = []
+
+    class Folder(tempfile.TemporaryDirectory):
+        def __exit__(self, *details):
+            for number in os.listdir("/proc/self/fd"):
+                try:
+                    target = os.readlink(f"/proc/self/fd/{number}")
+                except FileNotFoundError:  # the listing's own
+                    continue
+                open_then.extend([target] if target.startswith(self.name) else [])
+            super().__exit__(*details)
+
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", Folder)
+    made = lipsync().stream(film(portrait), (tone(20.0), 16_000), BOXED)
+    next(made)
+    made.close()
+    assert open_then == []
+
+
 def test_trouble_in_the_generator_reaches_the_caller_and_leaves_no_thread(portrait):
     ours = lipsync()
     ours.repainter = Broken(ours.repainter)
@@ -179,6 +257,7 @@ class Broken:
 
     def __init__(self, repainter):
         self.resolution, self.at_most, self.at_once = repainter.resolution, repainter.at_most, repainter.at_once
+        self.devices = repainter.devices
 
     def in_precision(self, _):
         return self

@@ -136,6 +136,17 @@ def test_a_network_for_faces_is_refused_for_frames_and_an_upscale_without_a_netw
         Options(upscale=True)
     with pytest.raises(InputError, match="--enhancer_strength is 1.5"):
         Options(enhancer_strength=1.5)
+    with pytest.raises(InputError, match="--enhancer_strength needs an --enhancer or a --background_enhancer"):
+        Options(enhancer_strength=0.5)
+
+
+def test_a_restorer_whose_file_was_written_anew_is_read_anew(tmp_path, portrait):
+    ours, shown = lipsync(), []
+    for scale in (2, 4):
+        path = saved(tmp_path / "net.pth", compact(scale))
+        with ours.stream(portrait, (tone(0.1), 16_000), Options(background_enhancer=path, upscale=True)) as made:
+            shown.append(made.size)
+    assert shown == [(512, 512), (1024, 1024)]
 
 
 def test_an_aligned_face_has_its_landmarks_where_the_networks_were_shown_them():

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from face_detection.stream import TrackedFace
-from wav2lip.lipsync.track_cache import Remembered, TrackCache, cache_folder
+from wav2lip.lipsync.track_cache import Remembered, TrackCache, cache_folder, user_cache
 
 
 def some_faces(seed, frames=20):
@@ -113,3 +113,18 @@ def test_the_folder_is_where_the_system_keeps_such_files(monkeypatch, tmp_path):
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/home/someone")
     assert cache_folder() == Path("/home/someone/.cache/wav2lip/tracks")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="other rules there")
+def test_a_user_without_a_home_goes_without_a_cache_and_is_told(monkeypatch, caplog):
+    import pwd
+
+    def nobody(_):
+        raise KeyError("no such user")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    with caplog.at_level("INFO"):
+        assert user_cache() is None
+    assert ["faces are not kept" in record.message for record in caplog.records] == [True]
