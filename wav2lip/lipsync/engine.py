@@ -194,7 +194,7 @@ class LipSync:
         return Silence(share, ClosedMouths(source, self._landmarker, pads, self.repainter.resolution))
 
     def _landmarker(self) -> Detector:
-        return build_detector("mtcnn", device=self.device, batch_size=AT_A_TIME)
+        return build_detector("mtcnn", device=self.repainter.devices[0], batch_size=AT_A_TIME)
 
     def _enhancement(self, options: Options) -> Callable[[Generator[Shown, None, None]], Generator[Shown, None, None]]:
         """The stage that restores faces and frames, its networks loaded."""
