@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from itertools import islice
 
 import cv2
@@ -12,15 +13,17 @@ import numpy as np
 from face_detection import Detector, Face
 from wav2lip.batches import in_batches
 from wav2lip.crops import Pads, cut, pad_boxes, resize, whole_pixels
+from wav2lip.lipsync.likeness import ALIKE, appearance
 from wav2lip.lipsync.shown import Box, Target
+from wav2lip.lipsync.stream import IsCancelled, never, watched
 from wav2lip.lipsync.timeline import Source
 
 # Lips close for every p, b and m: some of the looks of ten seconds see it, whatever is said.
 SURVEYED = 240  # frames from the beginning of the source
-EVERY = 6  # frames from look to look, 40 looks in all
-AT_A_TIME = 8  # looks
-AROUND = 0.5  # of a face's box, added on each side where the face is looked for: it was elsewhere in other frames
-LOOK_SIDE = 200  # pixels: larger surroundings are shrunk for detection
+EVERY = 6  # frames from look to look, 40 frames in all
+AT_A_TIME = 8  # frames
+KEPT = 40  # looks, of all people
+AROUND = 0.5  # of a box, added on each side where the middle of the face is accepted: it was elsewhere in other frames
 OTHER_SIZE = 2.0  # times larger or smaller in area: another person
 
 PATCH = 64  # pixels of the patch of a mouth that is judged
@@ -30,71 +33,117 @@ SMOOTHING = 1.0  # pixels of the patch
 DARK = 0.55  # of the median brightness: darker than lips, an open mouth
 
 
+@dataclass(frozen=True, eq=False)
+class Look:
+    """A face in one of the frames that are looked at."""
+
+    frame: int  # of those looked at
+    face: Face  # in pixels of the frame
+    crop: np.ndarray  # (R, R, 3) uint8, as the generator takes it
+    likeness: np.ndarray  # description of the crop, see `likeness.appearance`
+    contrast: float  # see `lip_contrast`
+
+
 class ClosedMouths:
-    """The most closed mouth of each person of a source."""
+    """The most closed mouth of each person of a source, whose beginning is looked at once for all of them."""
 
-    def __init__(self, source: Source, detector: Callable[[], Detector], pads: Pads | None, resolution: int):
-        """detector: builds one that gives landmarks. pads: of the boxes; None: those are fixed.
+    def __init__(
+        self, source: Source, landmarker: Callable[[], Detector | None], pads: Pads | None, resolution: int,
+        cancelled: IsCancelled = never,
+    ):  # fmt: skip
+        """landmarker: gives a detector that gives landmarks, None if there is none to be had.
 
-        resolution: of the crops.
+        pads: of the boxes; None: all targets have the same, fixed box. resolution: of the crops.
         """
-        self._source, self._detector, self._pads, self._resolution = source, detector, pads, resolution
-        self._found: dict[int, np.ndarray | None] = {}
+        self._source, self._landmarker, self._pads, self._resolution = source, landmarker, pads, resolution
+        self._cancelled = cancelled
+        self._looks: list[Look] | None = None
+        self._picked: dict[int, tuple[np.ndarray, np.ndarray | None]] = {}  # by person: for whose likeness, what
 
-    def __call__(self, target: Target) -> np.ndarray | None:
-        """(R, R, 3) uint8 crop of the target's person; None if no look finds the face where the target is."""
-        if target.person not in self._found:
-            self._found[target.person] = None if self._source.static else self._survey(target.box)
-        return self._found[target.person]
+    def __call__(self, target: Target, crop: np.ndarray) -> np.ndarray | None:
+        """The target's person with the mouth shut.
 
-    def _survey(self, box: Box) -> np.ndarray | None:
-        best, crop = np.inf, None
-        for frame, face in self._looks(box):
-            assert face.landmarks is not None
-            contrast = lip_contrast(frame, np.array(face.landmarks))
-            place = box if self._pads is None else padded(face, self._pads, frame.shape)
-            if place is not None and contrast < best:
-                best, crop = contrast, resize(cut(frame, place), self._resolution, self._resolution)
-        return crop
+        crop: (R, R, 3) uint8 of the target, by which the person is known.
+        Returns: such a crop; None if nobody like that was seen about where the target is.
+        Raises: Cancelled.
+        """
+        if self._source.static:
+            return None
+        described = appearance(crop)
+        picked = self._picked.get(target.person)
+        if picked is None or described @ picked[0] < ALIKE:  # in a fixed box, another may sit after a cut
+            picked = self._picked[target.person] = described, self._pick(target.box, described)
+        return picked[1]
 
-    def _looks(self, box: Box) -> Iterator[tuple[np.ndarray, Face]]:
-        """Frames with the face that is about where the box is, its coordinates those of the frame."""
-        detector = self._detector()
-        area = (box[2] - box[0]) * (box[3] - box[1])
+    def _pick(self, box: Box, described: np.ndarray) -> np.ndarray | None:
+        if self._looks is None:
+            self._looks = self._survey(box if self._pads is None else None)
+        nearest: dict[int, Look] = {}  # by frame
+        for look in self._looks:
+            if described @ look.likeness >= ALIKE and is_about(look.face, box):
+                other = nearest.get(look.frame)
+                if other is None or distance(look.face, box) < distance(other.face, box):
+                    nearest[look.frame] = look
+        closed = min(nearest.values(), key=lambda look: look.contrast, default=None)
+        return None if closed is None else closed.crop
+
+    def _survey(self, fixed: Box | None) -> list[Look]:
+        """All faces of the frames that are looked at, KEPT of them where there are more."""
+        landmarker = self._landmarker()
+        kept: list[Look] = []
+        if landmarker is None:
+            return kept
         with closing(self._source.frames()) as frames:
-            for batch in in_batches(islice(frames, 0, SURVEYED, EVERY), AT_A_TIME):
-                left, top, right, bottom = around(box, batch[0].shape)
-                scale = min(1.0, LOOK_SIDE / max(right - left, bottom - top))
-                size = round((right - left) * scale), round((bottom - top) * scale)
-                small = [
-                    cv2.resize(frame[top:bottom, left:right], size, interpolation=cv2.INTER_AREA) for frame in batch
-                ]
-                for frame, faces in zip(batch, detector.detect(small), strict=True):
-                    marked = (moved(face, 1 / scale, left, top) for face in faces if face.landmarks is not None)
-                    alike = [face for face in marked if 1 / OTHER_SIZE < face.area / area < OTHER_SIZE]
-                    if alike:
-                        yield frame, max(alike, key=lambda face: face.area)
+            every = islice(watched(frames, self._cancelled), 0, SURVEYED, EVERY)
+            for first, batch in enumerate(in_batches(every, AT_A_TIME)):
+                for number, (frame, faces) in enumerate(zip(batch, landmarker.detect(batch), strict=True)):
+                    for look in self._looks_of(first * AT_A_TIME + number, frame, faces, fixed):
+                        kept.append(look)
+                        if len(kept) > KEPT:
+                            kept.remove(superfluous(kept))
+        return kept
+
+    def _looks_of(self, number: int, frame: np.ndarray, faces: list[Face], fixed: Box | None) -> Iterator[Look]:
+        for face in faces:
+            place = padded(face, self._pads, frame.shape) if self._pads is not None else fixed
+            if place is None or face.landmarks is None or (fixed is not None and not is_about(face, fixed)):
+                continue
+            crop = resize(cut(frame, place), self._resolution, self._resolution)
+            yield Look(number, face, crop, appearance(crop), lip_contrast(frame, np.array(face.landmarks)))
 
 
-def around(box: Box, shape: tuple[int, ...]) -> Box:
-    """A box grown on all sides, within a frame of that shape."""
+def superfluous(looks: list[Look]) -> Look:
+    """The most open mouth of whoever was seen most often: the one that is missed least."""
+    described = np.stack([look.likeness for look in looks])
+    alike = described @ described.T >= ALIKE
+    often = alike[alike.sum(axis=1).argmax()]
+    return max((look for look, one in zip(looks, often, strict=True) if one), key=lambda look: look.contrast)
+
+
+def is_about(face: Face, box: Box) -> bool:
+    """Whether a face may be that of a box in another frame, by its size and place."""
     left, top, right, bottom = box
-    across, down = round(AROUND * (right - left)), round(AROUND * (bottom - top))
-    return max(0, left - across), max(0, top - down), min(shape[1], right + across), min(shape[0], bottom + down)
+    x, y = middle(face.box)
+    across, down = AROUND * (right - left), AROUND * (bottom - top)
+    near = left - across <= x <= right + across and top - down <= y <= bottom + down
+    return near and 1 / OTHER_SIZE < face.area / ((right - left) * (bottom - top)) < OTHER_SIZE
+
+
+def distance(face: Face, box: Box) -> float:
+    """Pixels from the middle of a face to that of a box."""
+    return float(np.linalg.norm(np.subtract(middle(face.box), middle(box))))
+
+
+def middle(box: tuple[float, float, float, float]) -> tuple[float, float]:
+    """x and y, in pixels."""
+    left, top, right, bottom = box
+    return (left + right) / 2, (top + bottom) / 2
 
 
 def padded(face: Face, pads: Pads, shape: tuple[int, ...]) -> Box | None:
     """The box of a face as one is cut out, None if nothing of it lies in a frame of that shape."""
     height, width = shape[:2]
     return whole_pixels(pad_boxes(np.array([face.box]), pads, height, width), height, width)[0]
-
-
-def moved(face: Face, scale: float, left: float, top: float) -> Face:
-    """A face of a part of a picture in the coordinates of the picture."""
-    a, b, c, d = (value * scale for value in face.box)
-    assert face.landmarks is not None
-    points = tuple((x * scale + left, y * scale + top) for x, y in face.landmarks)
-    return Face((a + left, b + top, c + left, d + top), face.score, points)
 
 
 def lip_contrast(frame: np.ndarray, landmarks: np.ndarray) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import lru_cache
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from face_detection import Detector, build_detector
+from face_detection import Detector, DetectorError, build_detector
 from models import Wav2Lip
 from wav2lip.audio import SAMPLE_RATE
 from wav2lip.devices import choose_devices, inference_dtype
@@ -48,6 +49,8 @@ BuildDetector = Callable[[int, str], Detector]  # from pictures at a time and Op
 FOUND = 32  # frames whose faces are known before they are painted, on a GPU
 FINISHED = 8  # frames painted before they are written
 
+log = logging.getLogger(__name__)
+
 
 class LipSync:
     """A generator kept ready for any number of requests, from any number of threads at once."""
@@ -72,6 +75,7 @@ class LipSync:
         self._build_detector = detector
         self._built: tuple[tuple[int, str], Detector] | None = None  # the last detector, and what it was built for
         self._building = threading.Lock()
+        self._marks: Detector | None = None  # what finds landmarks for closed mouths
         self._restorer = lru_cache(maxsize=2)(lambda path, _version: load_restorer(path, self.device))
 
     @classmethod
@@ -144,7 +148,7 @@ class LipSync:
             windows = sound_windows(sound, source.fps, options.compat)
             if isinstance(windows, MelStream):
                 held.callback(windows.close)  # before the sound's folder goes
-            silence = self.silence(source, sound, len(windows), options)
+            silence = self.silence(source, sound, len(windows), options, cancelled)
             shown = self.shown(source, windows, options, cancelled, silence)
             length = expected_frames(len(windows), source.stated_frames, options.fit, options.short)
             return Stream(shown, length, len(windows), source.fps, sound, held.pop_all(), cancelled)
@@ -179,22 +183,33 @@ class LipSync:
         """The stage in a thread of its own where a GPU computes; on a CPU two networks at once hinder each other."""
         return stage if self.device.type == "cpu" else ahead(stage, FOUND, lambda one: one.frame.nbytes)
 
-    def silence(self, source: Source, audio: PathType, frames: int, options: Options) -> Silence | None:
+    def silence(
+        self, source: Source, audio: PathType, frames: int, options: Options, cancelled: IsCancelled = never
+    ) -> Silence | None:  # fmt: skip
         """What the generator is shown and told while nobody speaks; None where that makes no difference.
 
         audio: the driving sound, of that many frames.
         """
         if options.silence == "off" or options.compat == "public":
             return None
-        voice = voiced(read_audio(audio, SAMPLE_RATE, on_problem=lambda _: None))
+        voice = voiced(watched(read_audio(audio, SAMPLE_RATE, on_problem=lambda _: None), cancelled))
+        if not voice.any():
+            log.warning("no voice is heard in the sound: mouths stay shut; with --silence off they do not")
         share = openness(voice, frames, float(source.fps))
         if share.min() == 1:
             return None
         pads = options.pads if options.box is None else None
-        return Silence(share, ClosedMouths(source, self._landmarker, pads, self.repainter.resolution))
+        return Silence(share, ClosedMouths(source, self._landmarker, pads, self.repainter.resolution, cancelled))
 
-    def _landmarker(self) -> Detector:
-        return build_detector("mtcnn", device=self.repainter.devices[0], batch_size=AT_A_TIME)
+    def _landmarker(self) -> Detector | None:
+        """What finds closed mouths, built once; None, and a line of the log, if it cannot be had."""
+        with self._building:
+            if self._marks is None:
+                try:
+                    self._marks = build_detector("mtcnn", device=self.device, batch_size=AT_A_TIME)
+                except DetectorError as error:
+                    log.warning("in pauses the sound alone is faded, closed mouths are not looked for: %s", error)
+            return self._marks
 
     def _enhancement(self, options: Options) -> Callable[[Generator[Shown, None, None]], Generator[Shown, None, None]]:
         """The stage that restores faces and frames, its networks loaded."""

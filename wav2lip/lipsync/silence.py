@@ -20,8 +20,11 @@ SILENCES = ("ease", "off")
 class Silence:
     """What the generator hears and sees as its reference, for one request."""
 
-    def __init__(self, openness: np.ndarray, closed: Callable[[Target], np.ndarray | None]):
-        """openness: (N,) float32 for each frame, from 0, shut, to 1, free. closed: a person's crop, mouth shut."""
+    def __init__(self, openness: np.ndarray, closed: Callable[[Target, np.ndarray], np.ndarray | None]):
+        """openness: (N,) float32 for each frame, from 0, shut, to 1, free.
+
+        closed: from a target and its crop, that of the same person with the mouth shut, None if there is none.
+        """
         self._openness, self._closed = openness, closed
 
     def mel(self, number: int, window: np.ndarray) -> np.ndarray:
@@ -32,7 +35,7 @@ class Silence:
     def reference(self, shown: Shown, target: Target, crop: np.ndarray) -> np.ndarray:
         """The reference for a crop (R, R, 3) uint8: the crop itself, faded to the closed mouth likewise."""
         share = self._share(shown.number)
-        closed = None if share == 1 else self._closed(target)
+        closed = None if share == 1 else self._closed(target, crop)
         return crop if closed is None else np.asarray(cv2.addWeighted(crop, share, closed, 1 - share, 0))
 
     def _share(self, number: int) -> float:
