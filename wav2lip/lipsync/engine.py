@@ -206,7 +206,7 @@ class LipSync:
         with self._building:
             if self._marks is None:
                 try:
-                    self._marks = build_detector("mtcnn", device=self.device, batch_size=AT_A_TIME)
+                    self._marks = build_detector("mtcnn", device=self.repainter.devices[0], batch_size=AT_A_TIME)
                 except DetectorError as error:
                     log.warning("in pauses the sound alone is faded, closed mouths are not looked for: %s", error)
             return self._marks
