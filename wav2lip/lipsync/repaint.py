@@ -20,7 +20,7 @@ from wav2lip.lipsync.folding import folded
 from wav2lip.lipsync.packing import pack
 
 CPU_BATCH = 8  # frames; a larger batch leaves the caches and is slower on a CPU
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class TorchPainter:
 
     def __init__(self, generator: Wav2Lip, device: torch.device, precision: str):
         self.device = device
-        self.dtype = inference_dtype(device) if precision == "auto" else PRECISIONS[precision]
+        self.dtype = inference_dtype(device) if precision == "auto" else DTYPES[precision]
         self.network: nn.Module = folded(generator).to(device, self.dtype).to(memory_format=torch.channels_last)
         if device.type == "cpu" and self.dtype != torch.float16:
             pack(self.network)
