@@ -63,6 +63,7 @@ def test_the_library_does_without_hydra(path):
         "wav2lip.export",
         "wav2lip.evaluate",
         "wav2lip.demo",
+        "wav2lip.serve",
     ],
 )
 def test_every_entry_point_has_help(module):

@@ -2,7 +2,7 @@
 
 from wav2lip.media.container import AudioStream, Media, VideoStream, probe
 from wav2lip.media.encoding import Encoding
-from wav2lip.media.pictures import is_picture, read_picture
+from wav2lip.media.pictures import is_picture, picture_size, read_picture
 from wav2lip.media.sound import read_audio
 from wav2lip.media.video import first_frame_time, read_frames, times_leap
 from wav2lip.media.writer import VideoWriter
@@ -15,6 +15,7 @@ __all__ = [
     "VideoWriter",
     "first_frame_time",
     "is_picture",
+    "picture_size",
     "probe",
     "read_audio",
     "read_frames",

@@ -32,6 +32,18 @@ def is_picture(path: PathType) -> bool:
         return False
 
 
+def picture_size(path: PathType) -> tuple[int, int]:
+    """Width and height of a still picture in pixels, as they are stored, before any of them is decoded.
+
+    Raises: InputError if that cannot be told, or it is too large to be a picture of a face.
+    """
+    try:
+        with _heif(path) if _is_heif(path) else _opened(path) as opened:
+            return opened.size
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path}: is not a whole picture ({error}); save it again as PNG or JPEG") from error
+
+
 def read_picture(path: PathType) -> np.ndarray:
     """Read a still picture, upright, as (H, W, 3) uint8 RGB; what is transparent becomes white.
 

@@ -1,0 +1,60 @@
+"""Serve the web page and the HTTP API: python -m wav2lip.serve --checkpoint NAME=FILE"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+
+from wav2lip import mps_fallback  # noqa: F401  # before torch
+from wav2lip.errors import InputError, run
+from wav2lip.serve.settings import Settings, parse
+
+WEB = {"alembic", "fastapi", "gradio", "limits", "prometheus_client", "python_multipart", "sqlalchemy", "uvicorn"}
+GOODBYE = 3  # seconds that open connections have to end after the server was told to stop
+
+log = logging.getLogger(__name__)
+
+
+def serve(argv: list[str] | None = None) -> None:
+    """Parse, build, run."""
+    settings = parse(argv)
+    try:
+        import uvicorn
+
+        from wav2lip.serve.app import create_app
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in WEB:
+            raise
+        raise InputError(
+            f"the web app needs {error.name}, which is not installed; pip install 'wav2lip-toolkit[web]'"
+        ) from error
+    app = create_app(settings)
+    app.state.service.generators.load_all()  # a file that cannot be used is said now
+    listening = _listen(settings)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # uvicorn hears them while it runs and raises them again at its end
+    config = uvicorn.Config(
+        app, log_level="warning", proxy_headers=settings.proxy is not None, forwarded_allow_ips=settings.proxy,
+        timeout_graceful_shutdown=GOODBYE, server_header=False,
+    )  # fmt: skip
+    log.info("http://%s:%d/ is the page, /docs explains the API; Ctrl-C stops", *listening.getsockname()[:2])
+    uvicorn.Server(config).run([listening])
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """Raises: InputError if nothing can listen there."""
+    try:
+        family, *_, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family)
+    except (OSError, OverflowError) as error:
+        raise InputError(f"--host {settings.host} --port {settings.port}: {error}; give another one") from error
+
+
+def main() -> None:
+    """Entry point."""
+    run(serve)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,14 @@
+"""Run by Alembic: brings the tables of one open connection to another revision."""
+
+from alembic import context
+
+from wav2lip.serve.records import Base
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=Base.metadata,
+    render_as_batch=True,  # SQLite cannot alter a column in place
+    compare_type=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,44 @@
+"""What the page and the API both stand on, put together."""
+
+from __future__ import annotations
+
+import logging
+
+from wav2lip.serve.database import Database
+from wav2lip.serve.generators import Generators
+from wav2lip.serve.job import Job
+from wav2lip.serve.jobs import Jobs
+from wav2lip.serve.settings import Settings
+from wav2lip.serve.uploads import Uploads
+from wav2lip.serve.workers import Workers
+
+log = logging.getLogger(__name__)
+
+
+class Service:
+    """Uploads, jobs and the workers that make them. Nothing runs before start."""
+
+    def __init__(self, settings: Settings):
+        """Raises: InputError if the database or the data folder cannot be used."""
+        self.settings = settings
+        settings.data.mkdir(parents=True, exist_ok=True)
+        self.database = Database(settings.database_url)
+        self.generators = Generators(settings)
+        self.uploads = Uploads(settings, self.database)
+        self.jobs = Jobs(settings, self.database, self.generators)
+        self._workers = Workers(settings, self.database, self.uploads, self.jobs, self.generators, self._ended)
+
+    def start(self) -> None:
+        """Go on with what was queued, and take more."""
+        waiting = self.jobs.recover()
+        if waiting:
+            log.info("%d jobs of before wait and are made now", waiting)
+        self._workers.start()
+
+    def stop(self) -> None:
+        """Put what runs back into the queue, and let go of all."""
+        self._workers.stop()
+        self.database.close()
+
+    def _ended(self, job: Job, state: str, seconds: float) -> None:
+        log.info("job %s of %s is %s after %.1f s", job.id, job.client, state, seconds)
