@@ -10,7 +10,10 @@ from wav2lip import mps_fallback  # noqa: F401  # before torch
 from wav2lip.errors import InputError, run
 from wav2lip.serve.settings import Settings, parse
 
-WEB = {"alembic", "fastapi", "gradio", "limits", "prometheus_client", "python_multipart", "sqlalchemy", "uvicorn"}
+WEB = {  # what pip install 'wav2lip-toolkit[web]' brings
+    "alembic", "fastapi", "fastapi_offline", "gradio", "limits", "prometheus_client", "python_multipart", "sqlalchemy",
+    "uvicorn",
+}  # fmt: skip
 GOODBYE = 3  # seconds that open connections have to end after the server was told to stop
 
 log = logging.getLogger(__name__)

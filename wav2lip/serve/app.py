@@ -7,16 +7,27 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import gradio as gr
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
+from fastapi_offline import FastAPIOffline
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from wav2lip import __version__
-from wav2lip.serve import page
+from wav2lip.serve import login, page, routes
+from wav2lip.serve.answers import add_answers
+from wav2lip.serve.bodies import Bodies
+from wav2lip.serve.clients import Clients
+from wav2lip.serve.door import Door
+from wav2lip.serve.refusals import Full
+from wav2lip.serve.schemas import HealthOut
 from wav2lip.serve.service import Service
-from wav2lip.serve.settings import Settings
+from wav2lip.serve.settings import MIB, Settings
+
+ABOUT = """Lip-synced videos of a face (video or photo) and a sound. Upload both, ask for a job, look at it until it is
+done, fetch the result. Every error is JSON with one sentence, `{"error": "..."}`."""
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """An ASGI application, whose workers run while it does; the service is its state.service.
+    """An ASGI application, whose workers run while it does; its service is state.service.
 
     Raises: InputError if something in the settings cannot be used.
     """
@@ -30,14 +41,48 @@ def create_app(settings: Settings) -> FastAPI:
         finally:
             service.stop()
 
-    app = FastAPI(title="Wav2Lip", version=__version__, lifespan=running)
-    app.state.service = service
+    app = FastAPIOffline(
+        redoc_url=None, title="Wav2Lip", version=__version__, description=ABOUT, lifespan=running,
+        swagger_ui_oauth2_redirect_url="/docs/oauth2-redirect",
+    )  # fmt: skip
+    app.state.service, app.state.clients = service, Clients(settings)
+    app.include_router(routes.router)
+    app.include_router(login.router)
+    _add_watching(app, service)
+    add_answers(app)
+    app.add_middleware(Bodies, settings=settings)
+    app.add_middleware(Door, settings=settings, clients=app.state.clients)  # added last, passed first
+    return _with_page(app, service)
+
+
+def _add_watching(app: FastAPI, service: Service) -> None:
+    @app.get("/healthz", tags=["watching"])
+    def health() -> HealthOut:
+        """Whether the server works: its database answers and its workers live."""
+        counts = service.jobs.counts()
+        if not service.works:
+            raise Full("no worker is at work; see the server's log")
+        return HealthOut(status="ok", version=__version__, queued=counts["queued"], running=counts["running"])
+
+    @app.get("/metrics", tags=["watching"], response_class=Response)
+    def metrics() -> Response:
+        """Figures for Prometheus."""
+        counts = service.jobs.counts()
+        text = service.figures.text(counts["queued"], counts["running"], service.uploads.kept())
+        return Response(text, media_type=CONTENT_TYPE_LATEST)
+
+
+def _with_page(app: FastAPI, service: Service) -> FastAPI:
+    settings = service.settings
     # Gradio reads these whenever it needs them: what browsers upload lies in our folder, nothing is told to others.
     os.environ["GRADIO_TEMP_DIR"] = str(settings.data.resolve() / "page")
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    return gr.mount_gradio_app(app, page.build(service), "/", auth_dependency=_client, run_history=False)
+    return gr.mount_gradio_app(
+        app, page.build(service), "/", auth_dependency=_client, run_history=False,
+        max_file_size=settings.upload_mib * MIB,
+    )  # fmt: skip
 
 
 def _client(request: Request) -> str | None:
     """Who asks: what the page's functions get as gr.Request.username."""
-    return request.client.host if request.client else None
+    return request.state.client

@@ -2,44 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from pydantic import ConfigDict, Field
+
+from face_detection.build import COMPAT
 from wav2lip.crops import Pads
 from wav2lip.errors import InputError
 from wav2lip.lipsync import Framing, Options, Part
+from wav2lip.lipsync.blending import BLENDS
+from wav2lip.lipsync.silence import SILENCES
+from wav2lip.lipsync.timeline import FITS, SHORTS
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 ENDED = ("done", "failed", "cancelled")
 LARGEST_FACTOR = 64  # of options.resize_factor
 FASTEST = 60.0  # frames a second of a result made of a still
 
+FourPixels = tuple[int, int, int, int]
+Point = tuple[float, float, float]
+CROP = "top, bottom, left, right of what is used, after resizing and rotation; -1: to the edge"
+BOX = "top, bottom, left, right: a fixed face box instead of detection"
+FACES = "whose lips: largest, leftmost, all, or a number from left to right, from 0"
+
+
+def _one_of(choices: Sequence[str], text: str) -> Any:
+    return Field(description=text, json_schema_extra={"enum": list(choices)})
+
 
 @dataclass(frozen=True)
 class JobOptions:
     """What a client may set of how its result is made; named as the flags of wav2lip.infer, with their defaults."""
 
-    static: bool = False
-    fps: float = 25.0
-    pads: tuple[int, int, int, int] = (0, 10, 0, 0)  # top, bottom, left, right
-    resize_factor: int = 1
-    crop: tuple[int, int, int, int] = (0, -1, 0, -1)  # top, bottom, left, right
-    rotate: bool = False
-    box: tuple[int, int, int, int] | None = None  # top, bottom, left, right
-    start: float = 0.0  # seconds
-    end: float | None = None
-    fit: str = "loop"
-    short: str = "trim"
-    smooth: bool = True
-    strict: bool = False
-    faces: str = "largest"
-    face_at: tuple[float, float, float] | None = None  # seconds, x, y
-    blend: str = "feather"
-    silence: str = "ease"
-    compat: str = "none"
+    __pydantic_config__ = ConfigDict(extra="forbid")  # for the API: a misspelt name is no option
+
+    static: Annotated[bool, Field(description="use only the first frame of a video")] = False
+    fps: Annotated[float, Field(description=f"frames a second, for a picture only, {FASTEST:g} at most")] = 25.0
+    pads: Annotated[FourPixels, Field(description="top, bottom, left, right: added to the face box")] = (0, 10, 0, 0)
+    resize_factor: Annotated[int, Field(description="divide the frame size by this")] = 1
+    crop: Annotated[FourPixels, Field(description=CROP)] = (0, -1, 0, -1)
+    rotate: Annotated[bool, Field(description="turn frames by 90 degrees clockwise, before the crop")] = False
+    box: Annotated[FourPixels | None, Field(description=BOX)] = None
+    start: Annotated[float, Field(description="use the face video from here on, in seconds")] = 0.0
+    end: Annotated[float | None, Field(description="use the face video up to here, in seconds")] = None
+    fit: Annotated[str, _one_of(FITS, "what becomes of sound that is longer than the video")] = "loop"
+    short: Annotated[str, _one_of(SHORTS, "what becomes of a video that is longer than the sound")] = "trim"
+    smooth: Annotated[bool, Field(description="smooth face boxes over time")] = True
+    strict: Annotated[bool, Field(description="fail at a frame without a face instead of passing it through")] = False
+    faces: Annotated[str, Field(description=FACES)] = "largest"
+    face_at: Annotated[Point | None, Field(description="seconds, x, y: the person who is there")] = None
+    blend: Annotated[str, _one_of(BLENDS, "how faces go back into the frame")] = "feather"
+    silence: Annotated[str, _one_of(SILENCES, "ease the mouth shut while nobody speaks, or leave it")] = "ease"
+    compat: Annotated[str, _one_of(COMPAT, "public: as the public release does")] = "none"
 
     def __post_init__(self) -> None:
+        for name, numbers in {"start": (self.start,), "end": (self.end,), "face_at": self.face_at}.items():
+            if not all(math.isfinite(number) for number in numbers or () if number is not None):
+                raise InputError(f"{name} is {getattr(self, name)}; give finite numbers")
         if not 0 < self.fps <= FASTEST:  # so that NaN is refused too
             raise InputError(f"fps is {self.fps}; give frames a second, {FASTEST:g} at most")
         if self.resize_factor > LARGEST_FACTOR:

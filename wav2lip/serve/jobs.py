@@ -115,6 +115,25 @@ class Jobs:
             with self.changed:
                 self.changed.wait(min(left, 0.2))
 
+    def remove(self, client: str, job_id: str) -> Job:
+        """Stop a job and remove its result, now. Raises: NotThere, for another's too."""
+        self.cancel(client, job_id)
+        with self._database.writing() as session:
+            record = _owned(session, client, job_id)
+            if record.state == "done" and record.removed is None:
+                self.path(record.id).unlink(missing_ok=True)
+                record.removed = time.time()
+            session.flush()
+            return self._seen(session, record)
+
+    def counts(self) -> dict[str, int]:
+        """How many jobs of all clients wait and run."""
+        with self._database.reading() as session:
+            return {
+                state: session.scalars(select(func.count()).where(JobRecord.state == state)).one()
+                for state in ("queued", "running")
+            }
+
     # What workers do -------------------------------------------------------------------------------------------------
 
     def path(self, job_id: str) -> Path:

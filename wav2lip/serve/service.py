@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 
 from wav2lip.serve.database import Database
+from wav2lip.serve.figures import Figures
 from wav2lip.serve.generators import Generators
 from wav2lip.serve.job import Job
 from wav2lip.serve.jobs import Jobs
 from wav2lip.serve.settings import Settings
+from wav2lip.serve.sweeping import Sweeper
 from wav2lip.serve.uploads import Uploads
 from wav2lip.serve.workers import Workers
 
@@ -26,19 +28,29 @@ class Service:
         self.generators = Generators(settings)
         self.uploads = Uploads(settings, self.database)
         self.jobs = Jobs(settings, self.database, self.generators)
+        self.figures = Figures()
         self._workers = Workers(settings, self.database, self.uploads, self.jobs, self.generators, self._ended)
+        self._sweeper = Sweeper(settings, self.database, self.uploads, self.jobs)
 
     def start(self) -> None:
         """Go on with what was queued, and take more."""
         waiting = self.jobs.recover()
         if waiting:
             log.info("%d jobs of before wait and are made now", waiting)
+        self._sweeper.start()
         self._workers.start()
 
     def stop(self) -> None:
         """Put what runs back into the queue, and let go of all."""
         self._workers.stop()
+        self._sweeper.stop()
         self.database.close()
 
+    @property
+    def works(self) -> bool:
+        """Every worker lives."""
+        return self._workers.alive
+
     def _ended(self, job: Job, state: str, seconds: float) -> None:
+        self.figures.ended(state, seconds)
         log.info("job %s of %s is %s after %.1f s", job.id, job.client, state, seconds)

@@ -14,13 +14,13 @@ from os import PathLike
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 
 from wav2lip.errors import InputError
 from wav2lip.serve.contents import Contents, Limits, look_into
 from wav2lip.serve.database import Database
 from wav2lip.serve.records import NAME, JobRecord, UploadRecord
-from wav2lip.serve.refusals import Full, NotThere, TooLarge
+from wav2lip.serve.refusals import Full, NotNow, NotThere, TooLarge
 from wav2lip.serve.settings import MIB, Settings
 
 Kind = Literal["face", "audio", "any"]  # what a file is to be used as
@@ -102,6 +102,19 @@ class Uploads:
             if record is None or record.client != client or record.removed is not None:
                 raise NotThere(f"there is no upload {shown_name(upload_id)}; give the id of one of yours that is kept")
             return self.of(record)
+
+    def remove(self, client: str, upload_id: str) -> None:
+        """Remove a client's file, now. Raises: NotThere, for another's too; NotNow while a job needs it."""
+        upload = self.get(client, upload_id)
+        needed = select(JobRecord.number).where(
+            JobRecord.state.in_(("queued", "running")),
+            or_(JobRecord.face_id == upload.id, JobRecord.audio_id == upload.id),
+        )
+        with self._database.writing() as session:
+            if session.scalars(needed.limit(1)).first() is not None:
+                raise NotNow(f"{upload.name}: is needed by a job of yours; cancel that first, or wait for it")
+            upload.path.unlink(missing_ok=True)
+            session.get_one(UploadRecord, upload.id).removed = time.time()
 
     def of(self, record: UploadRecord) -> Upload:
         """What a row says, with where its file lies."""

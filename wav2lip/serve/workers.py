@@ -54,6 +54,11 @@ class Workers:
             if thread.is_alive():
                 thread.join()
 
+    @property
+    def alive(self) -> bool:
+        """All of them run."""
+        return all(thread.is_alive() for thread in self._threads)
+
     def _work(self) -> None:
         while not self._stop.is_set():
             job = self._jobs.take()
