@@ -100,11 +100,11 @@ def check(cfg: DictConfig, defaults: DictConfig) -> None:
     if missing:
         raise errors.InputError(f"{missing[0]} is not given; add {missing[0]}=... to the command")
     for key, default, value in leaves:
-        kinds = _kinds(key, default)
-        if not any(FITS[kind](value) for kind in kinds):
+        wanted = kinds(key, default)
+        if not any(FITS[kind](value) for kind in wanted):
             example = _example(key, default)
-            raise errors.InputError(f"{key}={_text(value)}: is not {' or '.join(kinds)}; give for instance {example}")
-        if "a path" in kinds and value is not None:
+            raise errors.InputError(f"{key}={text(value)}: is not {' or '.join(wanted)}; give for instance {example}")
+        if "a path" in wanted and value is not None:
             OmegaConf.update(cfg, key, str(value))
 
 
@@ -118,7 +118,8 @@ def _leaves(defaults: Mapping[str, Any], given: Mapping[str, Any], group: str = 
             yield key, default, value
 
 
-def _kinds(key: str, default: Any) -> tuple[str, ...]:
+def kinds(key: str, default: Any) -> tuple[str, ...]:
+    """What the value of a key may be, in words: names of FITS."""
     more = MORE.get(key) or MORE.get(f"{key.rpartition('.')[0]}.*")
     if more and any(FITS[kind](default) for kind in more):  # else it is a key of the same name in another config
         return more
@@ -141,13 +142,13 @@ def _example(key: str, default: Any) -> str:
     if isinstance(default, dict):
         name, value = next(iter(default.items()))
         return _example(f"{key}.{name}", value)
-    return f"{key}={'PATH' if default == MISSING else _text(default)}"
+    return f"{key}={'PATH' if default == MISSING else text(default)}"
 
 
-def _text(value: Any) -> str:
+def text(value: Any) -> str:
     """A value as one would type it."""
     if isinstance(value, list):
-        return f"[{','.join(_text(item) for item in value)}]"
+        return f"[{','.join(text(item) for item in value)}]"
     if isinstance(value, dict):
-        return "{" + ",".join(f"{key}:{_text(item)}" for key, item in value.items()) + "}"
+        return "{" + ",".join(f"{key}:{text(item)}" for key, item in value.items()) + "}"
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -39,8 +39,8 @@ from wav2lip.media import probe
 LITTLE_KEPT = 0.5  # share of the seconds below which something is wrong with the data
 
 
-def main() -> None:
-    """Read the command line and judge."""
+def build_parser() -> argparse.ArgumentParser:
+    """The flags."""
     parser = argparse.ArgumentParser(
         prog="python -m preprocess.doctor", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -54,6 +54,12 @@ def main() -> None:
     parser.add_argument("--detector", default="auto", help="auto, s3fd, mtcnn or haar")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     parser.add_argument("--workers", type=int, default=2, help="processes; 0 works in this one")
+    return parser
+
+
+def main() -> None:
+    """Read the command line and judge."""
+    parser = build_parser()
     args = parser.parse_args()
     if not args.minutes > 0:
         parser.error(f"--minutes {args.minutes:g}: is not above 0; give a time, such as 30")

@@ -72,12 +72,17 @@ class Scores:
         return sentences
 
 
-def main() -> None:
-    """Entry point."""
+def build_parser() -> argparse.ArgumentParser:
+    """The flags."""
     parser = argparse.ArgumentParser(prog="python -m wav2lip.demo", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("demo"), help="folder for everything it makes")
     parser.add_argument("--seed", type=int, default=0, help="another seed makes other speakers and trains otherwise")
-    args = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    """Entry point."""
+    args = build_parser().parse_args()
     run(lambda: demo(args.out, args.seed))
 
 
