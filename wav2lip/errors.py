@@ -14,6 +14,10 @@ BAD_INPUT = 2  # exit code
 class InputError(Exception):
     """One sentence that names the thing, says what is wrong with it and what to do."""
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows in a notebook: the sentence, no traceback."""
+        return [f"error: {self}"]
+
 
 OURS = ("__main__", "configs", "face_detection", "preprocess", "train", "wav2lip")  # whose news a user wants to read
 # What entry points turn into a sentence; everything else is a fault of ours and keeps its traceback.
