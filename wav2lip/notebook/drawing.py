@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -17,6 +18,8 @@ from wav2lip.clips import AUDIO
 from wav2lip.errors import InputError
 from wav2lip.media import read_frames
 
+log = logging.getLogger(__name__)
+
 COLUMNS = 8
 SIDE = 112  # pixels of a picture in a sheet
 SMALLEST_SHOWN = 384  # pixels: smaller grids are shown larger
@@ -28,13 +31,18 @@ class Logged:
 
     strip: Path | None  # masked input, reference, generated, truth of held-out windows; None for the expert
     curve: Path | None  # agreement against the shift of the sound
-    verdict: str  # whether it learns; empty before it was judged
+    verdict: list[str]  # whether it learns, in sentences; none before it was judged
 
 
-def frames_sheet(videos: Sequence[Path], file: Path) -> Path:
-    """A frame of each video, of the first 16. Raises: InputError if a video cannot be read."""
-    firsts = (next(iter(islice(read_frames(video), 10, None)), None) for video in videos[: 2 * COLUMNS])
-    return sheet((frame for frame in firsts if frame is not None), file)
+def frames_sheet(files: Sequence[Path], file: Path) -> Path:
+    """A frame of each of the first 16 files that are videos; what the others are, preprocessing reports.
+
+    Raises: InputError if none is one.
+    """
+    frames = list(islice((frame for video in files for frame in _early_frame(video)), 2 * COLUMNS))
+    if not frames:
+        raise InputError("there is no video that can be read; choose others")
+    return sheet(frames, file)
 
 
 def crops_sheet(root: Path, file: Path) -> Path:
@@ -70,12 +78,23 @@ def logged(folder: Path, to: Path) -> Logged:
     }
     verdict = "verdict/text_summary"
     said = events.Tensors(verdict)[-1].tensor_proto.string_val[0].decode() if verdict in tags["tensors"] else ""
-    return Logged(written.get("val"), written.get("val/curve"), said)
+    sentences = [line for line in said.splitlines() if line.startswith("step ")]  # between them: causes and commands
+    return Logged(written.get("val"), written.get("val/curve"), sentences)
+
+
+def _early_frame(video: Path) -> list[np.ndarray]:
+    """The eleventh frame or the last before it, as first ones are often black; none if it is no video."""
+    try:
+        return list(islice(read_frames(video), 11))[-1:]
+    except InputError as error:
+        log.info("%s", error)
+        return []
 
 
 def _middle(clip: Path) -> np.ndarray:
     crops = sorted(clip.glob("*.jpg"), key=lambda path: int(path.stem))
-    return np.asarray(Image.open(crops[len(crops) // 2]).convert("RGB"))
+    crop = np.asarray(Image.open(crops[len(crops) // 2]).convert("RGB"))
+    return cv2.resize(crop, (SIDE, SIDE), interpolation=cv2.INTER_AREA)  # as the networks see it
 
 
 def _square(picture: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from IPython.display import HTML, Audio, Image, Markdown, display
+from IPython.display import Audio, Image, Markdown, display
 
 from wav2lip.audio import SAMPLE_RATE
 from wav2lip.media import Encoding, VideoWriter, probe, read_audio, read_frames
@@ -36,7 +36,7 @@ def page(file: Path, height: int = 480) -> None:
     """A report that needs no other file, in a frame of its own that scrolls. height: pixels."""
     content = escape(file.read_text(encoding="utf-8"), quote=True)
     style = "width:100%;border:1px solid #ccc;background:#fff"
-    display(HTML(f'<iframe srcdoc="{content}" style="{style}" height="{height}"></iframe>'))
+    _html(f'<iframe srcdoc="{content}" style="{style}" height="{height}"></iframe>')
 
 
 def video(file: Path, width: int = 480) -> None:
@@ -49,9 +49,13 @@ def video(file: Path, width: int = 480) -> None:
     words(f"The first {EXCERPT_SECONDS} s, smaller. The whole of it: `{file}`")
 
 
+def _html(content: str) -> None:
+    display({"text/html": content}, raw=True)
+
+
 def _player(content: bytes, width: int) -> None:
     source = "data:video/mp4;base64," + base64.b64encode(content).decode("ascii")
-    display(HTML(f'<video controls style="width:{width}px;max-width:100%" src="{source}"></video>'))
+    _html(f'<video controls style="width:{width}px;max-width:100%" src="{source}"></video>')
 
 
 def _excerpt(file: Path, to: Path) -> Path:

@@ -107,7 +107,7 @@ class Training:
                 folder = given(source, "VIDEOS")
             bring([file for file in sorted(folder.rglob("*")) if file.is_file()], folder, self.videos)
         found = self._found_videos()
-        show.words(f"{len(found)} videos, among them:")
+        show.words(f"{len(found)} files, among them:")
         show.picture(frames_sheet(found, self.pictures / "videos.png"))
 
     def ask_doctor(self, minutes: float = 10) -> None:
@@ -117,8 +117,8 @@ class Training:
         code = run("preprocess.doctor", self.videos, *map(str, words), fine=(0, 1))
         not_yet = "**NOT YET**: the lines above say why. You may go on all the same."
         show.words(not_yet if code else "**FIT to train on.**")
-        show.picture(crops_sheet(out, self.pictures / "doctor.png"))
         show.page(out / "report.html")
+        show.picture(crops_sheet(out, self.pictures / "doctor.png"))
 
     def preprocess(self) -> None:
         """Cut the videos into clips of one face; shows crops and the report."""
@@ -130,8 +130,8 @@ class Training:
         run("preprocess", *paths, "test=0", f"detector={self.detector}")
         if self.place.apart and self._described() != before:
             keep(self.data, archive)
-        show.picture(crops_sheet(self.data, self.pictures / "crops.png"))
         show.page(self.data / "report.html")
+        show.picture(crops_sheet(self.data, self.pictures / "crops.png"))
 
     def train_expert(self, ready: str = "") -> Path:
         """Train the judge of lip sync, or take a checkpoint that is ready; shows curves and verdict. Returns: it."""
@@ -179,8 +179,9 @@ class Training:
         """Score the generator on held-out clips beside the real videos; shows tables, curves and faces."""
         out = self.place.kept / "evaluation"
         sounds = ["true", "shuffled"] if len(self._val_clips()) > 1 else ["true"]
-        run("wav2lip.evaluate", "checkpoint", "--checkpoint_path", generator, "--data_root", self.data, "--out", out,
-            "--expert", expert, "--detector", self.detector, "--limit", str(JUDGED_CLIPS), "--sound", *sounds)  # fmt: skip
+        run("wav2lip.evaluate", "checkpoint", "--checkpoint_path", generator, "--data_root", self.data,
+            "--out", out, "--expert", expert, "--detector", self.detector,
+            "--limit", str(JUDGED_CLIPS), "--sound", *sounds)  # fmt: skip
         show.page(out / "report.html", 640)
 
     def _make_sample(self) -> None:
@@ -209,7 +210,8 @@ class Training:
         for file in (told.curve, told.strip):
             if file:
                 show.picture(file)
-        show.words(told.verdict)
+        if told.verdict:
+            show.words("\n".join(f"- {sentence}" for sentence in told.verdict))
 
     def _val_clips(self) -> list[Path]:
         return [self.data / clip for clip in read_filelist(self.data / "filelists" / "val.txt", self.data)]
