@@ -71,15 +71,15 @@ class CostOf:
         return self.faces.detect(frames)
 
 
-def random_s3fd(dtype: torch.dtype = torch.float32) -> S3FD:
-    """S3FD that finds nothing, at the cost of one that could."""
+def random_weights() -> dict[str, torch.Tensor]:
+    """Of an S3FD that finds nothing, at the cost of one that could."""
     torch.manual_seed(0)
     state = S3FDNetwork().state_dict()
     heads = [key for key in state if key.endswith("_mbox_conf.bias")]
     assert heads, "the heads are told by their names"
     for key in heads:
         state[key][:] = torch.linspace(20, -20, len(state[key]))  # background first
-    return S3FD(state, max_side=FULL_SIZE, dtype=dtype)
+    return state
 
 
 def detector_of(name: str, max_side: int | None = None) -> Detector:
@@ -150,10 +150,11 @@ def measure(video: Path, args: argparse.Namespace) -> Iterator[str]:
     agreement = f"{(overlaps >= 0.9).mean():.1%} | {np.median(overlaps):.3f}" if seen.any() else "no face | "
     yield row(video, args.detector, tracks, agreement, plain, sparse.seconds)
     if args.s3fd:
-        alone = Timed(random_s3fd())
+        alone = Timed(S3FD(random_weights(), max_side=FULL_SIZE))
         for frame in islice(frames(), TIMED):
             alone.detect([frame])
-        s3fd = Timed(random_s3fd(inference_dtype(torch.device("cpu")) if args.inference else torch.float32))
+        dtype = inference_dtype(torch.device("cpu")) if args.inference else torch.float32
+        s3fd = Timed(S3FD(random_weights(), max_side=FULL_SIZE, dtype=dtype))
         tracks = track_faces(frames(), CostOf(s3fd, detector_of(args.detector)), cuts, **options)
         plain = alone.seconds / min(TIMED, tracks.frames) * tracks.frames
         yield row(video, "S3FD, cost only", tracks, " | ", plain, s3fd.seconds)

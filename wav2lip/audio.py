@@ -7,7 +7,6 @@ from functools import cache
 from os import PathLike
 
 import numpy as np
-from scipy.fft import rfft
 
 from wav2lip.media import read_audio
 
@@ -94,7 +93,7 @@ def _frames(wav: np.ndarray, first: int, end: int) -> np.ndarray:
 def _mel_columns(frames: np.ndarray) -> np.ndarray:
     """(T, 800) samples -> (80, T) normalised mel."""
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)  # periodic Hann
-    magnitude = np.abs(rfft(frames * window, axis=1))  # (T, 401)
+    magnitude = np.abs(np.fft.rfft(frames * window, axis=1))  # (T, 401)
     decibels = 20 * np.log10(np.maximum(1e-5, mel_basis() @ magnitude.T)) - REFERENCE_DB
     normalised = 2 * MEL_LIMIT * (decibels - FLOOR_DB) / -FLOOR_DB - MEL_LIMIT
     return np.clip(normalised, -MEL_LIMIT, MEL_LIMIT)

@@ -43,6 +43,8 @@ NEW_SHOT = 24.0  # levels of mean change of the upper face from frame to frame, 
 class Blend(Protocol):
     """A way back into the frame, for one request: it may remember the frames before."""
 
+    unused: float  # share of a generated face, from above, that it makes no use of
+
     def __call__(self, shown: Shown, target: Target, crop: np.ndarray, face: np.ndarray) -> None:
         """Put a generated face into its frame, in place.
 
@@ -52,12 +54,17 @@ class Blend(Protocol):
 
 def build_blend(name: str) -> Blend:
     """One of BLENDS, fresh."""
-    return Feather() if name == "feather" else paste_box
+    return Feather() if name == "feather" else PasteBox()
 
 
-def paste_box(shown: Shown, target: Target, crop: np.ndarray, face: np.ndarray) -> None:
+class PasteBox:
     """The public paste: the whole box, upper half included."""
-    paste(shown.frame, face, target.box)
+
+    unused = 0.0
+
+    def __call__(self, shown: Shown, target: Target, crop: np.ndarray, face: np.ndarray) -> None:
+        """See `Blend`."""
+        paste(shown.frame, face, target.box)
 
 
 @dataclass(frozen=True)
@@ -90,6 +97,8 @@ class _Seen:
 
 class Feather:
     """The lower face alone, through a soft mask that follows it, in the colours of the frame."""
+
+    unused = 1 / 3  # see `colour_difference`
 
     def __init__(self) -> None:
         self._seen: dict[int, _Seen] = {}

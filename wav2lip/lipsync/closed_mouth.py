@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import cv2
 import numpy as np
 
 from face_detection import Detector, Face
+from face_detection.looks import View
 from wav2lip.batches import in_batches
 from wav2lip.crops import Pads, cut, pad_boxes, resize, whole_pixels
 from wav2lip.lipsync.likeness import ALIKE, appearance
@@ -23,6 +25,8 @@ SURVEYED = 240  # frames from the beginning of the source
 EVERY = 6  # frames from look to look, 40 frames in all
 AT_A_TIME = 8  # frames
 KEPT = 40  # looks, of all people
+FACE = 80  # pixels: height of the target's face in the pictures that the landmarker is given
+SMALLER = 0.5  # of a face's height: one below that is looked for anew, in larger pictures
 AROUND = 0.5  # of a box, added on each side where the middle of the face is accepted: it was elsewhere in other frames
 OTHER_SIZE = 2.0  # times larger or smaller in area: another person
 
@@ -57,7 +61,8 @@ class ClosedMouths:
         """
         self._source, self._landmarker, self._pads, self._resolution = source, landmarker, pads, resolution
         self._cancelled = cancelled
-        self._looks: list[Look] | None = None
+        self._looks: list[Look] = []
+        self._smallest = math.inf  # pixels: height of a face, from which on faces were looked for
         self._picked: dict[int, tuple[np.ndarray, np.ndarray | None]] = {}  # by person: for whose likeness, what
 
     def __call__(self, target: Target, crop: np.ndarray) -> np.ndarray | None:
@@ -76,8 +81,9 @@ class ClosedMouths:
         return picked[1]
 
     def _pick(self, box: Box, described: np.ndarray) -> np.ndarray | None:
-        if self._looks is None:
-            self._looks = self._survey(box if self._pads is None else None)
+        height = box[3] - box[1]
+        if height < self._smallest:
+            self._looks, self._smallest = self._survey(box if self._pads is None else None, height), SMALLER * height
         nearest: dict[int, Look] = {}  # by frame
         for look in self._looks:
             if described @ look.likeness >= ALIKE and is_about(look.face, box):
@@ -87,8 +93,11 @@ class ClosedMouths:
         closed = min(nearest.values(), key=lambda look: look.contrast, default=None)
         return None if closed is None else closed.crop
 
-    def _survey(self, fixed: Box | None) -> list[Look]:
-        """All faces of the frames that are looked at, KEPT of them where there are more."""
+    def _survey(self, fixed: Box | None, height: int) -> list[Look]:
+        """All faces of the frames that are looked at, KEPT of them where there are more.
+
+        height: pixels, of the face that they are looked at for.
+        """
         landmarker = self._landmarker()
         kept: list[Look] = []
         if landmarker is None:
@@ -96,7 +105,8 @@ class ClosedMouths:
         with closing(self._source.frames()) as frames:
             every = islice(watched(frames, self._cancelled), 0, SURVEYED, EVERY)
             for first, batch in enumerate(in_batches(every, AT_A_TIME)):
-                for number, (frame, faces) in enumerate(zip(batch, landmarker.detect(batch), strict=True)):
+                view = View(landmarker, round(max(batch[0].shape) * min(1.0, FACE / height)))
+                for number, (frame, faces) in enumerate(zip(batch, view.whole(batch), strict=True)):
                     for look in self._looks_of(first * AT_A_TIME + number, frame, faces, fixed):
                         kept.append(look)
                         if len(kept) > KEPT:

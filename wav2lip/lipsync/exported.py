@@ -80,7 +80,7 @@ class ExportedPainter:
     def __init__(self, run: Run):
         self.run = run
 
-    def __call__(self, mels: np.ndarray, pictures: np.ndarray) -> np.ndarray:
+    def __call__(self, mels: np.ndarray, pictures: np.ndarray, top: int = 0) -> np.ndarray:
         faces = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2), np.float32)
         faces /= 255
         return bytes_of(self.run(mels, faces))

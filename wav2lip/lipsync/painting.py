@@ -24,6 +24,7 @@ def paint(
 
     silence: what the generator is shown and told while nobody speaks; None: the frame and the sound as ever.
     """
+    top = int(blend.unused * repaint.resolution)
     for batch in _batches(shown, batch_size):
         jobs = [(one, target) for one in batch for target in one.targets]
         for first in range(0, len(jobs), batch_size):
@@ -37,7 +38,7 @@ def paint(
                 references = np.stack([
                     silence.reference(*job, crop) for job, crop in zip(some, crops, strict=True)
                 ])  # fmt: skip
-            for (one, target), crop, face in zip(some, crops, repaint(crops, mels, references), strict=True):
+            for (one, target), crop, face in zip(some, crops, repaint(crops, mels, references, top), strict=True):
                 blend(one, target, crop, face)
         yield from batch
 

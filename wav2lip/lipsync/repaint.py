@@ -10,13 +10,13 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
 from models import Wav2Lip
 from wav2lip.crops import from_network, hidden_and_shown
 from wav2lip.devices import inference_dtype, is_out_of_memory
 from wav2lip.errors import InputError
 from wav2lip.lipsync.folding import folded
+from wav2lip.lipsync.lower import lower_rows
 from wav2lip.lipsync.packing import pack
 
 CPU_BATCH = 8  # frames; a larger batch leaves the caches and is slower on a CPU
@@ -37,9 +37,10 @@ class LipGenerator(Protocol):
 class Painter(Protocol):
     """A generator ready on one device."""
 
-    def __call__(self, mels: np.ndarray, pictures: np.ndarray) -> np.ndarray:
+    def __call__(self, mels: np.ndarray, pictures: np.ndarray, top: int = 0) -> np.ndarray:
         """New lips; mels: (N, 1, 80, 16) float32. pictures: (N, R, R, 6) uint8, see `crops.hidden_and_shown`.
 
+        top: rows above it, which are at most the upper half, are of no use and may come as they were.
         Returns: (N, R, R, 3) uint8 RGB.
         """
 
@@ -50,18 +51,19 @@ class TorchPainter:
     def __init__(self, generator: Wav2Lip, device: torch.device, precision: str):
         self.device = device
         self.dtype = inference_dtype(device) if precision == "auto" else DTYPES[precision]
-        self.network: nn.Module = folded(generator).to(device, self.dtype).to(memory_format=torch.channels_last)
+        self.network: Wav2Lip = folded(generator).to(device, self.dtype).to(memory_format=torch.channels_last)
         if device.type == "cpu" and self.dtype != torch.float16:
             pack(self.network)
 
     @torch.inference_mode()
-    def __call__(self, mels: np.ndarray, pictures: np.ndarray) -> np.ndarray:
+    def __call__(self, mels: np.ndarray, pictures: np.ndarray, top: int = 0) -> np.ndarray:
         sound = torch.from_numpy(mels).to(self.device, self.dtype)
         faces = torch.from_numpy(pictures).to(self.device).permute(0, 3, 1, 2)  # channels-last, as it lies
-        painted: Tensor = self.network(sound, faces.to(self.dtype).div_(255))
+        painted = lower_rows(self.network, sound, faces.to(self.dtype).div_(255), top)
         if self.dtype == torch.float16 and not bool(painted.isfinite().all()):
             raise InputError("--precision fp16: this generator's numbers do not fit in it; use bf16 or fp32")
-        return from_network(painted).cpu().numpy()
+        lower = from_network(painted).cpu().numpy()
+        return np.concatenate([pictures[:, :top, :, 2::-1], lower], axis=1) if top else lower
 
 
 class TorchGenerator:
@@ -81,14 +83,14 @@ class Worker:
         self.paint, self.device = paint, device
         self.fits: int | None = None  # faces; None: nothing was too many yet
 
-    def __call__(self, mels: np.ndarray, pictures: np.ndarray) -> np.ndarray:
+    def __call__(self, mels: np.ndarray, pictures: np.ndarray, top: int = 0) -> np.ndarray:
         """As a Painter, in as many parts as the device's memory asks for."""
         done: list[np.ndarray] = []
         first = 0
         while first < len(mels):
             part = slice(first, first + min(self.fits or len(mels), len(mels) - first))
             try:
-                done.append(self.paint(mels[part], pictures[part]))
+                done.append(self.paint(mels[part], pictures[part], top))
                 first = part.stop
             except RuntimeError as error:
                 if self.device.type == "cpu" or not is_out_of_memory(error) or part.stop - first == 1:
@@ -135,21 +137,24 @@ class Repainter:
                 self._others[precision] = Repainter(self.generator, self.devices, precision)
             return self._others[precision]
 
-    def __call__(self, crops: np.ndarray, mels: np.ndarray, references: np.ndarray | None = None) -> np.ndarray:
+    def __call__(
+        self, crops: np.ndarray, mels: np.ndarray, references: np.ndarray | None = None, top: int = 0
+    ) -> np.ndarray:
         """New lips for face crops.
 
         crops: (N, R, R, 3) uint8 RGB, R the resolution; their lower halves are painted anew.
         mels: (N, 1, 80, 16) float32.
         references: like the crops; how the person looks, mouth included. None: the crops themselves.
+        top: rows above it, which are at most the upper half, are not looked at: they need not be painted.
         Returns: (N, R, R, 3) uint8 RGB.
         """
         pictures = hidden_and_shown(crops, crops if references is None else references)
         workers = self._ready()
         if len(workers) == 1 or len(crops) == 1:
-            return workers[0](mels, pictures)
+            return workers[0](mels, pictures, top)
         parts = zip(workers, np.array_split(mels, len(workers)), np.array_split(pictures, len(workers)), strict=True)
         with ThreadPoolExecutor(len(workers)) as threads:
-            working = [threads.submit(worker, *some) for worker, *some in parts if len(some[0])]
+            working = [threads.submit(worker, *some, top) for worker, *some in parts if len(some[0])]
             return np.concatenate([one.result() for one in working])
 
     def _ready(self) -> list[Worker]:

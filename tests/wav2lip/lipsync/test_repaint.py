@@ -18,6 +18,7 @@ from wav2lip.errors import InputError
 from wav2lip.infer import infer
 from wav2lip.lipsync import Options
 from wav2lip.lipsync.folding import folded
+from wav2lip.lipsync.lower import first_rows
 from wav2lip.lipsync.packing import PackedBlock, can_pack, pack
 from wav2lip.lipsync.repaint import Repainter, TorchPainter, Worker
 from wav2lip.media import probe, read_frames
@@ -103,6 +104,22 @@ def test_a_generator_of_full_width_is_within_a_grey_level_of_the_plain_loop(prec
     assert difference.max() < (1.01 if precision == "fp32" else 12)
 
 
+@pytest.mark.parametrize("resolution", [96, 192, 288, 384])
+@pytest.mark.parametrize("share", [0.01, 1 / 3, 0.5])
+def test_rows_that_are_left_out_leave_those_below_as_they_are(resolution, share):
+    generator, (crops, mels, references) = made(0.0625, resolution), work(2, resolution)
+    repaint, top = Repainter(generator, CPU, "fp32"), int(share * resolution)
+    whole, lower = repaint(crops, mels, references), repaint(crops, mels, references, top)
+    assert np.abs(lower[:, top:].astype(int) - whole[:, top:]).max() <= 1  # sums in another order
+    assert np.array_equal(lower[:, :top], crops[:, :top])
+    assert whole[:, top:].std() > 5
+
+
+def test_of_a_soft_seam_the_decoder_computes_no_row_above_a_third_but_for_its_reach():
+    rows = first_rows(96, 32)
+    assert rows == [0, 0, 0, 0, 2, 6, 14, 31]  # of maps 1, 1, 3, 6, 12, 24, 48 and 96 pixels high, worked by hand
+
+
 def test_what_the_network_is_shown_is_the_same_as_in_training():
     crops, _, references = work(3)
     ours = torch.from_numpy(hidden_and_shown(crops, references)).permute(0, 3, 1, 2).float() / 255
@@ -125,7 +142,7 @@ class SmallMemory:
     def __init__(self, error):
         self.error, self.asked = error, []
 
-    def __call__(self, mels, pictures):
+    def __call__(self, mels, pictures, top=0):
         self.asked.append(len(mels))
         if len(mels) > 3:
             raise self.error

@@ -236,6 +236,27 @@ def test_of_many_faces_a_bounded_number_is_kept_and_each_person_still_has_a_mout
     assert len(closed._looks) == 3
 
 
+def test_a_much_smaller_face_than_the_first_one_is_looked_for_in_larger_pictures(head, looks):
+    small = [cv2.resize(frame, None, fx=0.3, fy=0.3, interpolation=cv2.INTER_AREA) for frame in head]
+    pair = []
+    for one, other in zip(head, small, strict=True):
+        frame = np.zeros((one.shape[0], one.shape[1] * 2, 3), np.uint8)
+        frame[:, : one.shape[1]] = one
+        frame[: other.shape[0], one.shape[1] : one.shape[1] + other.shape[1]] = other[:, ::-1]
+        pair.append(frame)
+    detector = Watching()
+    closed = ClosedMouths(Video(pair), detector, PADS, 96)
+    assert closed(*target_of(head[0], looks[0])) is not None
+    ((face, *_),) = build_detector("mtcnn").detect([pair[0][:90, 256:]])
+    left, top, right, bottom = (round(v) for v in face.box)
+    crop = cv2.resize(pair[0][top : bottom + 10, left + 256 : right + 256], (96, 96))
+    once = detector.shown
+    assert closed(Target((left + 256, top, right + 256, bottom + 10), person=1), crop) is not None
+    assert detector.shown == 2 * once
+    assert closed(*target_of(head[0], looks[0])) is not None
+    assert detector.shown == 2 * once  # the larger pictures show the large face too
+
+
 def test_looking_for_closed_mouths_can_be_cancelled(head, looks):
     asked = iter([False] * 10 + [True])
     closed = ClosedMouths(Video(list(head)), Watching(), PADS, 96, lambda: next(asked))
