@@ -108,9 +108,7 @@ def measure_generator(args: argparse.Namespace) -> None:
     medians = {key: [statistics.median(part) for part in zip(*times, strict=True)] for key, times in spent.items()}
     best = [min(medians["plain", batch][n] for batch in args.plain_batches) for n in (0, 1)]
     reference = plain_paint(network)(crops[:8], mels[:8]).astype(int)
-    print(
-        "| way | batch | frames/s | times the best plain | CPU ms a frame | times less | lower half, grey levels off, mean |"
-    )
+    print("| way | batch | frames/s | times the best plain | CPU ms a frame | times less | grey levels off |")
     print("|---|---|---|---|---|---|---|")
     for name, paint, batch in runs:
         wall, own = medians[name, batch]

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from models import Wav2Lip
-from models.blocks import Conv
 from models.resolutions import factors_of
 from models.wav2lip import face_decoder
 
@@ -33,9 +32,10 @@ def lower_rows(network: Wav2Lip, mel: Tensor, faces: Tensor, top: int) -> Tensor
         maps.append(faces)
     first, *others = first_rows(network.resolution, top)
     x = parts.audio_encoder(mel)[:, :, first:]
-    for block, table, start in zip(parts.face_decoder_blocks, decoder_tables(network.resolution), others, strict=True):
+    stages = decoder_stages(network.resolution)
+    for block, (factor, _), start in zip(parts.face_decoder_blocks, stages, others, strict=True):
         x = block(x)
-        begin = first * table[0].stride  # row of the whole map that x begins with
+        begin = first * factor  # row of the whole map that x begins with
         x = torch.cat([x[:, :, start - begin :], maps.pop()[:, :, start:]], dim=1)
         first = start
     return parts.output_block(x)[:, :, top - first :]
@@ -44,22 +44,15 @@ def lower_rows(network: Wav2Lip, mel: Tensor, faces: Tensor, top: int) -> Tensor
 def first_rows(resolution: int, top: int) -> list[int]:
     """The first row needed of each decoder stage's input, and of the output block's, for a picture from `top`."""
     rows = [max(0, top - OUTPUT_REACH)]
-    for table in reversed(decoder_tables(resolution)):
-        rows.append(_first_row(table, rows[-1]))
+    for factor, residuals in reversed(decoder_stages(resolution)):
+        # Row n of a stage's input reaches 2 * factor - 1 rows of its output, from n * factor - 1 on; so the row before
+        # the first one reaches factor - 2 rows into what is kept, and each residual convolution one row further.
+        reach = factor - 2 + residuals
+        rows.append(max(0, (rows[-1] - reach) // factor) if factor > 1 else 0)
     return rows[::-1]
 
 
-def decoder_tables(resolution: int) -> list[list[Conv]]:
-    """The decoder's stages."""
-    return face_decoder(factors_of(resolution))
-
-
-def _first_row(table: list[Conv], wanted: int) -> int:
-    """First row of a stage's input that a row of its output is made of, and with it all below."""
-    enlarging, *others = table
-    if enlarging.stride == 1:
-        return 0
-    # Row n of the input reaches the output's rows from n * stride - 1 on, 2 * stride - 1 of them, so the row before
-    # the first reaches so far into what would be kept; each residual convolution carries that a row further.
-    reach = enlarging.stride - 2 + len(others)
-    return max(0, (wanted - reach) // enlarging.stride)
+def decoder_stages(resolution: int) -> list[tuple[int, int]]:
+    """How much each of the decoder's stages enlarges its map, and how many residual convolutions follow in it."""
+    tables: list[list[Any]] = face_decoder(factors_of(resolution))
+    return [(enlarging.stride, len(residuals)) for enlarging, *residuals in tables]

@@ -154,7 +154,7 @@ class Repainter:
             return workers[0](mels, pictures, top)
         parts = zip(workers, np.array_split(mels, len(workers)), np.array_split(pictures, len(workers)), strict=True)
         with ThreadPoolExecutor(len(workers)) as threads:
-            working = [threads.submit(worker, *some, top) for worker, *some in parts if len(some[0])]
+            working = [threads.submit(worker, some, faces, top) for worker, some, faces in parts if len(some)]
             return np.concatenate([one.result() for one in working])
 
     def _ready(self) -> list[Worker]:
