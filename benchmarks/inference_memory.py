@@ -4,7 +4,8 @@
 
 Both run in processes of their own, with the same thin random generator and a fixed face box. The plain way reads all
 frames into a list and makes the result from it, as the public release does; it is left out where it would need too
-much. With --face, a video is looped to these lengths and its face found by MTCNN, without the plain way. Unix only: it asks the kernel for the peak.
+much. With --face, a video is looped to these lengths and its face found by MTCNN, without the plain way. Unix only: it
+asks the kernel for the peak.
 """
 
 from __future__ import annotations
