@@ -157,9 +157,7 @@ def _faces(boxes: Tensor, scores: Tensor, scale: float) -> list[Face]:
 def _network(weights: Mapping[str, Tensor] | Path) -> S3FDNetwork:
     source = f"{weights}" if isinstance(weights, Path) else "the given state_dict"
     state = _read(weights) if isinstance(weights, Path) else weights
-    with torch.device("meta"):  # random weights, that would be replaced at once, take a third of a second
-        network = S3FDNetwork()
-    network.to_empty(device="cpu")
+    network = S3FDNetwork()
     wrong = f"{source} does not hold the weights of S3FD; remove it or give the file s3fd-619a316812.pth"
     if not isinstance(state, Mapping):
         raise DetectorError(wrong)

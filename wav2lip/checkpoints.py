@@ -148,13 +148,11 @@ def load_network(path: PathType, network: type[N]) -> N:
     weights = load_checkpoint(path).state_dict
     sized: Any = network
     try:
-        with torch.device("meta"):  # random weights, that would be replaced at once, take half a second
-            model = sized(**sized.shape_of(weights)._asdict())
+        model = sized(**sized.shape_of(weights)._asdict())
     except KeyError as error:
         raise _other_network(path, weights, network) from error
     except ValueError as error:
         raise _other_layers(path, network, str(error)) from error
-    model.to_empty(device="cpu")
     load_weights(model, weights, path)
     return model
 
