@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import wave
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import skimage.data
+import torch
 
 from wav2lip.media import Encoding, VideoWriter
+
+BESIDE = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))  # processes that test at the same time
+if BESIDE > 1:  # each with its share of the cores, and what it starts: threads of all would wait for one another
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // BESIDE)))
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 SHARED_MEDIA = Path(__file__).resolve().parents[2] / "shared" / "media"
 
