@@ -29,6 +29,7 @@ from face_detection.mtcnn_network import (
     refinement_network,
 )
 from face_detection.mtcnn_weights import FILES, load_weights
+from face_detection.portions import Portions
 from face_detection.working_size import shrunk
 
 MAX_SIDE = 480  # pixels: larger pictures are shrunk
@@ -57,14 +58,15 @@ class MTCNN:
     def __init__(
         self, weights: Path, device: str | torch.device = "cpu", batch_size: int = 8, max_side: int = MAX_SIDE
     ):
-        """weights: folder with the three files. batch_size: pictures at a time.
+        """weights: folder with the three files.
 
+        batch_size: pictures at a time; halved for good when the device runs out of memory.
         max_side: longer side in pixels to which larger pictures are shrunk for detection.
         """
         if batch_size < 1:
             raise DetectorError(f"batch_size is {batch_size}; MTCNN needs at least 1 picture at a time")
         self.device = torch.device(device)
-        self.batch_size = batch_size
+        self.portions = Portions(batch_size, "MTCNN", "pictures")
         self.max_side = max_side
         self.proposing, self.refining, self.deciding = (
             load_weights(network, weights / name).to(self.device).eval().requires_grad_(False)
@@ -85,8 +87,8 @@ class MTCNN:
             needs no calibration, see docs/face_boxes.md. None starts left of or above the picture, but it may end
             beyond it.
         """
-        batches = (frames[first : first + self.batch_size] for first in range(0, len(frames), self.batch_size))
-        return [faces for batch in batches for faces in self._detect_batch(batch)]
+        batches = self.portions(len(frames), lambda part: self._detect_batch(frames[part]))
+        return [faces for batch in batches for faces in batch]
 
     @torch.inference_mode()
     def _detect_batch(self, frames: Sequence[np.ndarray]) -> list[list[Face]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import pickle
 import struct
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from torch import Tensor
 from face_detection.box_ops import nms
 from face_detection.fingerprint import digest_of
 from face_detection.interface import DetectorError, Face
+from face_detection.portions import Portions
 from face_detection.s3fd_network import STRIDES, S3FDNetwork
 from face_detection.working_size import shrunk
 
@@ -29,8 +29,6 @@ MAX_OVERLAP = 0.3  # of two boxes that overlap more, the weaker goes
 # What torch.load raises for text, truncated archives and random bytes; it documents no common class for them.
 UNREADABLE = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError,
               struct.error)  # fmt: skip
-
-logger = logging.getLogger(__name__)
 
 
 class S3FD:
@@ -59,7 +57,7 @@ class S3FD:
         if batch_size < 1:
             raise DetectorError(f"batch_size is {batch_size}; S3FD needs at least 1 picture at a time")
         self.device = torch.device(device)
-        self.batch_size = batch_size
+        self.portions = Portions(batch_size, "S3FD", "pictures")
         self.compat = compat
         self.max_side = max_side or (None if compat == "public" else MAX_SIDE)
         network = _network(weights).eval().requires_grad_(False)
@@ -78,17 +76,8 @@ class S3FD:
         Returns: for each picture its faces, the most certain first. No box starts left of or above the picture, but
             it may end beyond it.
         """
-        found: list[list[Face]] = []
-        while len(found) < len(frames):
-            batch = frames[len(found) : len(found) + self.batch_size]
-            try:
-                found += self._detect_batch(batch)
-            except torch.OutOfMemoryError:
-                if self.batch_size == 1:
-                    raise
-                self.batch_size = max(1, self.batch_size // 2)
-                logger.warning("S3FD ran out of device memory; going on with %d pictures at a time", self.batch_size)
-        return found
+        batches = self.portions(len(frames), lambda part: self._detect_batch(frames[part]))
+        return [faces for batch in batches for faces in batch]
 
     @torch.inference_mode()
     def _detect_batch(self, frames: Sequence[np.ndarray]) -> list[list[Face]]:

@@ -52,11 +52,6 @@ def inference_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if device.type == "cpu" and cpu_computes_bf16() else torch.float32
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether a device had too little memory; MPS has no exception class of its own for it."""
-    return isinstance(error, torch.OutOfMemoryError) or "MPS backend out of memory" in str(error)
-
-
 def cores() -> int:
     """Processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -51,7 +51,7 @@ def warnings(caplog):
 def test_auto_without_weights_is_mtcnn_with_exactly_one_line(no_weights, caplog):
     with caplog.at_level(logging.DEBUG):
         detector = build_detector("auto", download=False, batch_size=3)
-    assert (detector.name, detector.batch_size) == ("mtcnn", 3)
+    assert (detector.name, detector.portions.size) == ("mtcnn", 3)
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert all(word in record.getMessage() for word in ("MTCNN", "S3FD", str(LOCAL), s3fd_files.URL))
@@ -147,7 +147,7 @@ def test_a_named_file_that_is_missing_is_an_error_even_for_auto(no_weights, name
 def test_a_named_file_is_used(no_weights, weights_file, name):
     detector = build_detector(name, weights=weights_file, compat="public", batch_size=3)
     assert detector.name == "s3fd"
-    assert (detector.compat, detector.batch_size) == ("public", 3)
+    assert (detector.compat, detector.portions.size) == ("public", 3)
 
 
 def test_weights_are_found_in_models_first_and_then_in_the_cache(no_weights, weights_file):

@@ -16,6 +16,7 @@ from face_detection.haar import Haar
 from face_detection.mtcnn import MTCNN
 from face_detection.mtcnn_network import output_network, proposal_network, refinement_network
 from face_detection.mtcnn_weights import FILES, installed_weights, load_weights, read_arrays
+from face_detection.portions import Portions
 from tests.face_detection.test_haar import DRAWN, overlap, read
 
 lz4 = pytest.importorskip("lz4.frame")
@@ -106,6 +107,23 @@ def test_two_faces_are_two_with_the_most_certain_first(mtcnn, astronaut):
     pair = np.hstack([astronaut[:256, 96:352], cv2.GaussianBlur(astronaut[:256, 96:352], (0, 0), 4)])
     (faces,) = mtcnn.detect([pair])
     assert len(faces) == 2 and faces[0].score >= faces[1].score
+
+
+def test_out_of_memory_halves_the_batch_for_good_and_finds_the_same_faces(mtcnn, astronaut, monkeypatch, caplog):
+    expected, whole = mtcnn.detect([astronaut] * 3), mtcnn._detect_batch
+
+    def small(frames):
+        if len(frames) > 1:
+            raise torch.OutOfMemoryError("full")
+        return whole(frames)
+
+    monkeypatch.setattr(mtcnn, "_detect_batch", small)
+    monkeypatch.setattr(mtcnn, "portions", Portions(4, "MTCNN", "pictures"))
+    for (one,), (other,) in zip(mtcnn.detect([astronaut] * 3), expected, strict=True):
+        np.testing.assert_allclose(one.box, other.box, atol=0.01)
+    assert [line.getMessage() for line in caplog.records] == [
+        "MTCNN ran out of memory; going on with 1 pictures at a time"
+    ]
 
 
 def test_how_many_pictures_are_taken_at_a_time_does_not_matter(mtcnn, astronaut):

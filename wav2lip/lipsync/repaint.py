@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
@@ -11,9 +10,10 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from face_detection.portions import Portions
 from models import Wav2Lip
 from wav2lip.crops import from_network, hidden_and_shown
-from wav2lip.devices import inference_dtype, is_out_of_memory
+from wav2lip.devices import inference_dtype
 from wav2lip.errors import InputError
 from wav2lip.lipsync.folding import folded
 from wav2lip.lipsync.lower import lower_rows
@@ -21,8 +21,6 @@ from wav2lip.lipsync.packing import pack
 
 CPU_BATCH = 8  # frames; a larger batch leaves the caches and is slower on a CPU
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-log = logging.getLogger(__name__)
 
 
 class LipGenerator(Protocol):
@@ -77,27 +75,15 @@ class TorchGenerator:
 
 
 class Worker:
-    """One device, and how many faces at a time it has shown itself to hold."""
+    """One device at work, in as many parts as its memory asks for."""
 
     def __init__(self, paint: Painter, device: torch.device):
-        self.paint, self.device = paint, device
-        self.fits: int | None = None  # faces; None: nothing was too many yet
+        self.paint = paint
+        self.portions = Portions(None, str(device), "faces")
 
     def __call__(self, mels: np.ndarray, pictures: np.ndarray, top: int = 0) -> np.ndarray:
-        """As a Painter, in as many parts as the device's memory asks for."""
-        done: list[np.ndarray] = []
-        first = 0
-        while first < len(mels):
-            part = slice(first, first + min(self.fits or len(mels), len(mels) - first))
-            try:
-                done.append(self.paint(mels[part], pictures[part], top))
-                first = part.stop
-            except RuntimeError as error:
-                if self.device.type == "cpu" or not is_out_of_memory(error) or part.stop - first == 1:
-                    raise
-                self.fits = (part.stop - first) // 2
-                log.warning("%s ran out of memory; going on with %d faces at a time", self.device, self.fits)
-        return np.concatenate(done)
+        """As a Painter."""
+        return np.concatenate(self.portions(len(mels), lambda part: self.paint(mels[part], pictures[part], top)))
 
 
 class Repainter:

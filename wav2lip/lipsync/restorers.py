@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from face_detection.portions import Portions
 from wav2lip.checkpoints import kind_of, read_safely
 from wav2lip.errors import InputError
 
@@ -55,7 +56,8 @@ class Restorer:
         self.scale = descriptor.scale
         self.of_faces = descriptor.purpose == "FaceSR"  # aligned ones of 512 x 512 only
         self.whole = self.of_faces or descriptor.tiling == ModelTiling.INTERNAL  # never in tiles
-        self.at_a_time = 1 if device.type == "cpu" else 4  # pictures; more bring nothing on a CPU but need memory
+        at_a_time = 1 if device.type == "cpu" else 4  # pictures; more bring nothing on a CPU but need memory
+        self.portions = Portions(at_a_time, descriptor.architecture.name, "pictures")
 
     @torch.inference_mode()
     def __call__(self, pictures: np.ndarray) -> np.ndarray:
@@ -66,10 +68,12 @@ class Restorer:
         n, height, width, _ = pictures.shape
         made = np.empty((n, height * self.scale, width * self.scale, 3), np.uint8)
         tiles = [(slice(0, height), slice(0, width))] if self.whole else list(_tiles(height, width))
-        for first in range(0, n, self.at_a_time):
-            some = slice(first, first + self.at_a_time)
+
+        def restore(some: slice) -> None:
             for rows, columns in tiles:
                 self._restore_tile(pictures[some], made[some], rows, columns)
+
+        self.portions(n, restore)
         return made
 
     def _restore_tile(self, pictures: np.ndarray, made: np.ndarray, rows: slice, columns: slice) -> None:

@@ -73,6 +73,23 @@ def test_tiles_join_to_what_the_network_makes_of_the_whole_picture(tmp_path, net
     np.testing.assert_array_equal(np.concatenate([restore(pictures[:1]), restore(pictures[1:])]), made)
 
 
+def test_out_of_memory_halves_the_batch_and_restores_every_picture_all_the_same(tmp_path, monkeypatch, caplog):
+    restore, pictures = load_restorer(saved(tmp_path / "net.pth", compact(2)), CPU), noise(5, 24, 32)
+    expected, run, shown = restore(pictures), restore._run, []
+
+    def small(some):
+        shown.append(len(some))
+        if len(some) > 2:
+            raise torch.OutOfMemoryError("full")
+        return run(some)
+
+    monkeypatch.setattr(restore, "_run", small)
+    restore.portions.size = 4
+    assert np.abs(restore(pictures).astype(int) - expected).max() <= 1
+    assert shown == [4, 2, 2, 1]
+    assert "going on with 2 pictures at a time" in caplog.text
+
+
 @pytest.mark.parametrize("wrap", [
     lambda weights: weights, lambda weights: {"params": weights},
     lambda weights: {"state_dict": {f"module.{key}": value for key, value in weights.items()}, "epoch": 3},
