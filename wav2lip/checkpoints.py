@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import struct
 import tarfile
 import zipfile
 from collections.abc import Mapping
@@ -88,7 +89,8 @@ def read_safely(path: PathType) -> object:
             f"{path}: holds more than weights, or is no checkpoint, and is not opened for safety; where it comes from, "
             "save it again with torch.save({'state_dict': model.state_dict()}, FILE)"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (RuntimeError, EOFError, OSError, ValueError, LookupError, AttributeError, TypeError, struct.error,
+            zipfile.BadZipFile) as error:  # fmt: skip  # what an unpickler raises at other files, a WAV for instance
         reason = str(error).splitlines()[0] if str(error) else "it ends too early"
         raise InputError(f"{path}: is not a whole checkpoint ({reason}); copy or download it again") from error
 

@@ -33,8 +33,10 @@ def serve(argv: list[str] | None = None) -> None:
             f"the web app needs {error.name}, which is not installed; pip install 'wav2lip-toolkit[web]'"
         ) from error
     app = create_app(settings)
+    app.state.service.claim()
     app.state.service.generators.load_all()  # a file that cannot be used is said now
     listening = _listen(settings)
+    warn_of_openness(settings)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # uvicorn hears them while it runs and raises them again at its end
     config = uvicorn.Config(
@@ -43,6 +45,15 @@ def serve(argv: list[str] | None = None) -> None:
     )  # fmt: skip
     log.info("http://%s:%d/ is the page, /docs explains the API; Ctrl-C stops", *listening.getsockname()[:2])
     uvicorn.Server(config).run([listening])
+
+
+def warn_of_openness(settings: Settings) -> None:
+    """Say so where everyone who reaches the server may use it."""
+    if not settings.on_loopback and settings.keys is None:
+        log.warning(
+            "--host %s without --keys: whoever reaches this machine may use it and fill its disk; make keys with "
+            "python -m wav2lip.serve.keys", settings.host,
+        )  # fmt: skip
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -50,8 +50,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(login.router)
     _add_watching(app, service)
     add_answers(app)
-    app.add_middleware(Bodies, settings=settings)
-    app.add_middleware(Door, settings=settings, clients=app.state.clients)  # added last, passed first
+    app.add_middleware(Door, settings=settings, clients=app.state.clients)
+    app.add_middleware(Bodies, settings=settings)  # added last, passed first
     return _with_page(app, service)
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
+from collections.abc import Callable
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -13,8 +15,12 @@ from wav2lip.serve.answers import answer
 from wav2lip.serve.settings import MIB, Settings
 
 IDLE = 30.0  # seconds without a byte
+LINGER = 2.0  # seconds in which the rest of a refused body is thrown away
+THROWN_AWAY = 16 * MIB  # bytes of it, at most
 FILES = 2  # a face and a sound
 WORDS = MIB  # bytes of a request beside its files
+LAST = {"Connection": "close"}
+GONE: Message = {"type": "http.disconnect"}
 
 
 class Bodies:
@@ -32,11 +38,12 @@ class Bodies:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
+        stated = headers.get("content-length", "0")
         multipart = headers.get("content-type", "").lower().startswith("multipart/form-data")
-        body = _Body(self, receive, send, self._with_files if multipart else WORDS)
-        stated = headers.get("content-length", "")
+        body = _Body(receive, send, self._with_files if multipart else WORDS, self._seconds, self._room_for)
+        body.whole = stated == "0" and "transfer-encoding" not in headers
         if stated.isdecimal() and int(stated) > body.most:
-            await body.too_large()(scope, receive, send)
+            await _last_answer(body.too_large(), scope, receive, send)
             return
         try:
             await self._app(scope, body.receive, body.send)
@@ -46,53 +53,73 @@ class Bodies:
         finally:
             self._coming -= body.size
         if body.refusal is not None and not body.answered:
-            await body.refusal(scope, receive, send)
+            await _last_answer(body.refusal, scope, receive, send)
+
+    def _room_for(self, size: int) -> bool:
+        """Count bytes that came; whether that many may be on their way at a time."""
+        self._coming += size
+        return self._coming <= self._room
 
 
 class _Body:
     """One request's. Once it is refused, the application sees that the client is gone, and its answer is dropped."""
 
-    def __init__(self, bodies: Bodies, receive: Receive, send: Send, most: int):
-        self._bodies, self._receive, self._send = bodies, receive, send
+    def __init__(self, receive: Receive, send: Send, most: int, seconds: float, room_for: Callable[[int], bool]):
+        self._receive, self._send, self._room_for = receive, send, room_for
+        self._until = time.monotonic() + seconds
         self.most = most  # bytes
         self.size = 0  # bytes so far
-        self.refusal: JSONResponse | None = None  # what is answered instead
+        self.whole = False  # all of it came
         self.answered = False
-        self._whole = False
-        self._until = time.monotonic() + bodies._seconds
+        self.refusal: JSONResponse | None = None  # what is answered instead of what the application says
 
     def too_large(self) -> JSONResponse:
-        return answer(413, f"the request is larger than {self.most >> 20} MiB; send less", {"Connection": "close"})
+        return answer(413, f"the request is larger than {self.most >> 20} MiB; send less", LAST)
 
     async def receive(self) -> Message:
-        if self._whole:
+        if self.whole:
             return await self._receive()
         if self.refusal is not None:
-            return {"type": "http.disconnect"}
+            return GONE
         try:
             left = max(0.0, self._until - time.monotonic())
             message = await asyncio.wait_for(self._receive(), min(IDLE, left))
         except TimeoutError:
-            return self._refused(408, "the request came too slowly; send it again")
+            self.refusal = answer(408, "the request came too slowly; send it again", LAST)
+            return GONE
         if message["type"] != "http.request":
             return message
-        self._whole = not message.get("more_body", False)
+        self.whole = not message.get("more_body", False)
         size = len(message.get("body", b""))
         self.size += size
-        self._bodies._coming += size
+        room = self._room_for(size)
         if self.size > self.most:
             self.refusal = self.too_large()
-            return {"type": "http.disconnect"}
-        if self._bodies._coming > self._bodies._room:
-            return self._refused(503, "the server receives as much as it can already; try again later")
-        return message
-
-    def _refused(self, status: int, sentence: str) -> Message:
-        self.refusal = answer(status, sentence, {"Connection": "close"})
-        return {"type": "http.disconnect"}
+        elif not room:
+            self.refusal = answer(503, "the server receives as much as it can already; try again later", LAST)
+        return message if self.refusal is None else GONE
 
     async def send(self, message: Message) -> None:
         if self.refusal is not None and not self.answered:
             return
         self.answered = True
+        if message["type"] == "http.response.start" and not self.whole:
+            MutableHeaders(scope=message)["Connection"] = (
+                "close"  # or the rest would be read to an end that may not come
+            )
         await self._send(message)
+
+
+async def _last_answer(refusal: JSONResponse, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer, and listen on for a moment: a client that sends all before it reads would see a broken line instead."""
+
+    async def unended(message: Message) -> None:
+        await send({**message, "more_body": True} if message["type"] == "http.response.body" else message)
+
+    await refusal(scope, receive, unended)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LINGER):
+            thrown_away = 0
+            while thrown_away < THROWN_AWAY and (message := await receive()).get("more_body", False):
+                thrown_away += len(message.get("body", b""))
+    await send({"type": "http.response.body", "body": b""})

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 
+from filelock import FileLock, Timeout
+
+from wav2lip.errors import InputError
 from wav2lip.serve.database import Database
 from wav2lip.serve.figures import Figures
 from wav2lip.serve.generators import Generators
@@ -30,7 +33,15 @@ class Service:
         self.jobs = Jobs(settings, self.database, self.generators)
         self.figures = Figures()
         self._workers = Workers(settings, self.database, self.uploads, self.jobs, self.generators, self._ended)
+        self._claim = FileLock(settings.data / "lock")
         self._sweeper = Sweeper(settings, self.database, self.uploads, self.jobs)
+
+    def claim(self) -> None:
+        """Keep other servers off the data folder until stop. Raises: InputError if one is there already."""
+        try:
+            self._claim.acquire(timeout=0)
+        except Timeout as error:
+            raise InputError(f"--data {self.settings.data}: is used by another server; give another folder") from error
 
     def start(self) -> None:
         """Go on with what was queued, and take more."""
@@ -44,6 +55,7 @@ class Service:
         """Put what runs back into the queue, and let go of all."""
         self._workers.stop()
         self._sweeper.stop()
+        self._claim.release()
         self.database.close()
 
     @property

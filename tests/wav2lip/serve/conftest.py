@@ -38,6 +38,7 @@ def media(tmp_path_factory) -> Path:
     write_video(folder / "face.mp4", frames)
     write_wav(folder / "sound.wav", tone(0.4))
     write_wav(folder / "minute.wav", tone(60.0))
+    write_wav(folder / "seconds.wav", tone(8.0))
     return folder
 
 

@@ -1,0 +1,129 @@
+"""The queue: in order, bounded, and there after a restart. Workers are played by the test."""
+
+from __future__ import annotations
+
+import pytest
+
+from wav2lip.errors import InputError
+from wav2lip.serve.job import JobOptions
+from wav2lip.serve.refusals import Full, NotNow, NotThere, TooMany
+from wav2lip.serve.service import Service
+
+
+@pytest.fixture
+def ask(media):
+    """Ask a service for a job in a client's name."""
+
+    def asked(service: Service, client: str = "ann", **options: object):  # type: ignore[no-untyped-def]
+        face = service.uploads.take(client, media / "face.mp4", "face.mp4", "face")
+        audio = service.uploads.take(client, media / "sound.wav", "sound.wav", "audio")
+        return service.jobs.submit(client, face, audio, "", JobOptions(**options))  # type: ignore[arg-type]
+
+    return asked
+
+
+def test_first_come_first_served_and_everyone_knows_their_place(service, ask):
+    jobs = (one := service()).jobs
+    ids = [ask(one, client).id for client in ("ann", "bob", "ann")]
+    assert [jobs.get("ann", ids[0]).position, jobs.get("bob", ids[1]).position] == [1, 2]
+    assert jobs.take().id == ids[0]
+    assert jobs.get("bob", ids[1]).position == 1
+    assert jobs.take().id == ids[1]
+    assert jobs.take() is None  # ann's second waits for her first
+    jobs.end(ids[0], "done", frames=1)
+    assert jobs.take().id == ids[2]
+
+
+def test_one_client_may_have_so_many_waiting_and_all_together_so_many(service, ask):
+    one = service(queued_per_client=2, queue_length=3)
+    ask(one)
+    ask(one)
+    with pytest.raises(TooMany, match="2 of your jobs wait already"):
+        ask(one)
+    ask(one, "bob")
+    with pytest.raises(Full, match="3 jobs wait already"):
+        ask(one, "eve")
+    one.jobs.cancel("ann", one.jobs.list("ann")[0].id)
+    assert ask(one, "eve").position == 3
+
+
+def test_another_clients_job_is_not_there_for_anything(service, ask):
+    jobs = (one := service()).jobs
+    job = ask(one)
+    for way in (jobs.get, jobs.cancel, jobs.result, jobs.remove, lambda *who: jobs.wait(*who, 0.1)):
+        with pytest.raises(NotThere):
+            way("bob", job.id)
+    assert jobs.list("bob") == [] and jobs.get("ann", job.id).state == "queued"
+
+
+def test_another_clients_upload_makes_no_job(service, ask, media):
+    one = service()
+    face = one.uploads.take("ann", media / "face.mp4", "face.mp4", "face")
+    audio = one.uploads.take("bob", media / "sound.wav", "sound.wav", "audio")
+    with pytest.raises(NotThere):
+        one.jobs.submit("bob", face, audio)
+
+
+def test_what_waited_and_what_ran_is_made_after_a_restart_in_the_same_order(service, ask):
+    before = service(running_per_client=5)
+    ids = [ask(before, rotate=number == 1, crop=(0, -1, 0, number)).id for number in range(1, 4)]
+    assert [before.jobs.take().id, before.jobs.take().id] == ids[:2]
+    after = service(running_per_client=5)  # the first is dead: it said nothing more
+    assert after.jobs.recover() == 3
+    again = [after.jobs.take() for _ in ids]
+    assert [job.id for job in again] == ids
+    assert [job.options for job in again] == [
+        JobOptions(rotate=number == 1, crop=(0, -1, 0, number)) for number in range(1, 4)
+    ]
+
+
+def test_a_job_that_killed_the_server_three_times_is_not_begun_again(service, ask):
+    job = ask(service())
+    for _ in range(3):
+        one = service()
+        one.jobs.recover()
+        assert one.jobs.take().id == job.id
+    one = service()
+    assert one.jobs.recover() == 0
+    failed = one.jobs.get("ann", job.id)
+    assert failed.state == "failed" and "ended 3 times while this job ran" in failed.error
+
+
+def test_orderly_stops_do_not_count_as_deaths(service, ask):
+    jobs = (one := service()).jobs
+    job = ask(one)
+    for _ in range(5):
+        assert jobs.take().id == job.id
+        jobs.put_back(job.id)
+    jobs.take()
+    assert jobs.recover() == 1
+
+
+def test_a_result_is_refused_with_its_reason_until_it_is_there(service, ask):
+    jobs = (one := service()).jobs
+    job = ask(one)
+    with pytest.raises(NotNow, match="is queued"):
+        jobs.result("ann", job.id)
+    jobs.take()
+    with pytest.raises(NotNow, match="is running"):
+        jobs.result("ann", job.id)
+    jobs.end(job.id, "failed", error="it was not to be")
+    with pytest.raises(NotNow, match="is failed"):
+        jobs.result("ann", job.id)
+    assert jobs.get("ann", job.id).error == "it was not to be"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"fps": float("nan")}, {"fps": 61}, {"face_at": (0.0, float("inf"), 1.0)}, {"start": float("nan")}, {"end": -1.0},
+     {"resize_factor": 0}, {"resize_factor": 65}, {"pads": (0, 1 << 20, 0, 0)}, {"blend": "x"}],
+    ids=str,
+)  # fmt: skip
+def test_options_that_cannot_be_are_refused_when_they_are_made(options):
+    with pytest.raises(InputError):
+        JobOptions(**options)
+
+
+def test_stored_options_come_back_as_they_were():
+    options = JobOptions(pads=(1, 2, 3, 4), box=(1, 2, 3, 4), fit="freeze", face_at=None, end=2.0)
+    assert JobOptions.from_json(options.as_json()) == options
