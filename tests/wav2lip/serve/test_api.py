@@ -8,8 +8,18 @@ import time
 
 import av
 import pytest
+from fastapi.testclient import TestClient
 
-from tests.wav2lip.serve.conftest import FRAMES, OPTIONS, ended, submit
+from tests.wav2lip.serve.conftest import FRAMES, HERE, OPTIONS, ended, submit
+from wav2lip.serve.app import create_app
+
+
+@pytest.fixture(scope="module")
+def shared_server(tmp_path_factory, settings_for):
+    """One application for tests that do not look at all that it keeps."""
+    app = create_app(settings_for(tmp_path_factory.mktemp("api"), queued_per_client=100))
+    with TestClient(app, HERE, client=("127.0.0.1", 50000)) as client:
+        yield client
 
 
 def sha256(path) -> str:
@@ -47,8 +57,8 @@ def test_two_files_become_a_video_with_its_record(server, media, tmp_path):
     assert [listed["id"] for listed in client.get("/v1/jobs").json()] == [job["id"]]
 
 
-def test_a_player_can_seek_in_the_result(server, media):
-    client = server()
+def test_a_player_can_seek_in_the_result(shared_server, media):
+    client = shared_server
     result = ended(client, submit(client, media).json()["id"])["result"]
     whole = client.get(result)
     part = client.get(result, headers={"Range": "bytes=100-199"})
@@ -59,8 +69,8 @@ def test_a_player_can_seek_in_the_result(server, media):
     assert client.get(result, headers={"Range": "bytes=99999999-"}).status_code == 416
 
 
-def test_uploads_are_used_again_by_their_ids_in_json_and_in_forms(server, media):
-    client = server()
+def test_uploads_are_used_again_by_their_ids_in_json_and_in_forms(shared_server, media):
+    client = shared_server
     ids = []
     for name in ("face.mp4", "sound.wav"):
         answer = client.post("/v1/uploads", files={"file": (name, (media / name).read_bytes())})
@@ -82,8 +92,8 @@ def test_uploads_are_used_again_by_their_ids_in_json_and_in_forms(server, media)
     assert first["result_sha256"] == second["result_sha256"]  # the same files, options and weights
 
 
-def test_the_same_file_twice_is_two_uploads_that_go_one_by_one(server, media):
-    client = server()
+def test_the_same_file_twice_is_two_uploads_that_go_one_by_one(shared_server, media):
+    client = shared_server
     first, second = (
         client.post("/v1/uploads", files={"file": ("a.mp4", (media / "face.mp4").read_bytes())}).json() for _ in "12"
     )
@@ -128,8 +138,8 @@ def test_a_deleted_job_leaves_its_record_and_no_video(server, media, tmp_path):
     assert list((tmp_path / "data" / "results").iterdir()) == []
 
 
-def test_what_the_library_refuses_is_the_jobs_sentence_with_the_clients_names(server, media):
-    client = server()
+def test_what_the_library_refuses_is_the_jobs_sentence_with_the_clients_names(shared_server, media):
+    client = shared_server
     failed = ended(client, submit(client, media, box=[50, 60, 500, 600]).json()["id"])
     assert failed["state"] == "failed"
     assert "box" in failed["error"] and str(media.parent) not in failed["error"] and "uploads" not in failed["error"]
@@ -158,18 +168,6 @@ def test_options_that_cannot_be_are_refused_with_a_sentence(shared_server, media
     assert answer.headers["content-type"] == "application/json"
     assert list(answer.json()) == ["error"] and says in answer.json()["error"]
     assert "Traceback" not in answer.text
-
-
-@pytest.fixture(scope="module")
-def shared_server(tmp_path_factory, settings_for):
-    """One application for tests that leave nothing behind."""
-    from fastapi.testclient import TestClient
-
-    from tests.wav2lip.serve.conftest import HERE
-    from wav2lip.serve.app import create_app
-
-    with TestClient(create_app(settings_for(tmp_path_factory.mktemp("api"))), HERE, client=("127.0.0.1", 1)) as client:
-        yield client
 
 
 @pytest.mark.parametrize("way", ["get", "delete"])
