@@ -20,6 +20,7 @@ from train.generator_step import GeneratorStep
 from train.loop import Loop
 from train.loss_weights import Line, LossWeights
 from train.overfit import Goal
+from train.scores.seen import Viewers
 from train.setup import build_loop, frozen, read_training, read_windows, trained
 from train.trained import Trained, unwrapped
 from train.verdicts.generator_rules import GeneratorRules
@@ -28,6 +29,7 @@ from train.watching.preview import preview_of
 from wav2lip.errors import InputError
 
 WEIGHTS = ("syncnet_wt", "syncnet_wt_on", "disc_wt", "perceptual_wt")  # keys of numbers or lists of [step, weight]
+VIEWERS = ("lpips_backbone", "lpips_weights", "fid_weights", "fid_network")  # keys of files
 
 # The full-size network starts at about 0.24; one flat colour for each picture has 0.19, the mean of all pictures 0.10.
 GOAL = Goal("l1", 0.08)
@@ -38,6 +40,8 @@ def build(cfg: DictConfig, fabric: Fabric, critic: Trained | None = None) -> Loo
     samples, windows_of = GeneratorSamples(), ClipWindows.for_generator
     train, val = read_training(cfg, fabric, samples, windows_of), read_windows(cfg, fabric, "val", samples, windows_of)
     expert = frozen(fabric, expert_for(cfg.syncnet_checkpoint_path, cfg.model.resolution))
+    viewers = Viewers.of(fabric.device, **{key: cfg[key] for key in VIEWERS})
+    viewers.check(cfg.watch)
     alone = cfg.disc_warmup if critic and not cfg.overfit else 0  # steps in which the critic learns alone
     generator = trained(fabric, instantiate(cfg.model), cfg)
     step = GeneratorStep(
@@ -50,6 +54,7 @@ def build(cfg: DictConfig, fabric: Fabric, critic: Trained | None = None) -> Loo
         features=features(cfg, fabric),
         mouth_weight=cfg.mouth_weight,
         expert_training_mode=cfg.compat.expert_training_mode,
+        viewers=viewers,
     )
     generator = replace(generator, begins=step.generator_begins)
 

@@ -19,6 +19,7 @@ from train.features import Features
 from train.loss_weights import LossWeights
 from train.losses import mouth_l1, sync_loss
 from train.scores.generator_scores import BETTER, OF_CRITIC, score_generator
+from train.scores.seen import Viewers
 from train.trained import asked
 from wav2lip.crops import mouths
 
@@ -42,15 +43,18 @@ class GeneratorStep:
         features: Features | None = None,
         mouth_weight: float = 1.0,
         expert_training_mode: bool = False,
+        viewers: Viewers | None = None,
     ):
         """expert: frozen here; its gradients pass through to the generator only.
         adversary: the critic of GAN training; critic_alone: steps at its beginning in which it alone learns.
         features: what frames are compared by besides their pixels.
         mouth_weight: of a pixel of the lower half in the L1 loss, relative to one of the upper half.
+        viewers: networks that look at the frames of validations, beside what needs none.
         expert_training_mode: let the expert normalise by batch statistics and overwrite its own, as the release does.
         """
         self.fabric, self.generator, self.weights = fabric, generator, weights
-        self.watchable: Mapping[str, str] = BETTER | OF_CRITIC if adversary else BETTER
+        self.viewers = viewers or Viewers()
+        self.watchable: Mapping[str, str] = BETTER | self.viewers.better | (OF_CRITIC if adversary else {})
         self.expert = expert.requires_grad_(False).train(expert_training_mode)
         self.adversary, self.critic_alone = adversary, critic_alone
         self.features, self.mouth_weight = features, mouth_weight
@@ -135,7 +139,7 @@ class GeneratorStep:
 
     def validate(self, batches: Iterable[GeneratorInputs]) -> dict[str, float]:
         """Scores on held-out batches; see train.scores.generator_scores."""
-        return score_generator(self.fabric, self.generator, self.expert, batches, self.all_losses)
+        return score_generator(self.fabric, self.generator, self.expert, batches, self.all_losses, self.viewers)
 
     def all_losses(self, fake: Tensor, batch: GeneratorInputs) -> dict[str, Tensor]:
         """Every term, whatever its weight, without gradients."""

@@ -41,7 +41,7 @@ class Step(Protocol):
     """What a trainer does with a batch; see train.syncnet_step and train.generator_step."""
 
     expert: nn.Module  # judges lips and sounds
-    watchable: Mapping[str, str]  # scores that can be followed: train.scores.stopping.LOWER or HIGHER
+    watchable: Mapping[str, str]  # scores that can be followed, and which values are better; see Watch
 
     def begin(self, step: int) -> None: ...
     def backward(self, batch: Any, share: float) -> dict[str, Tensor]: ...

@@ -5,6 +5,7 @@ Pictures are (N, C, H, W) in [0, 1]; each is judged by itself, in float32 or wid
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,6 +28,15 @@ def psnr(picture: Tensor, truth: Tensor) -> Tensor:
     """
     picture, truth = _wide(picture), _wide(truth)
     return -10 * (picture - truth).square().mean(dim=(1, 2, 3)).log10()
+
+
+def psnr_of_all(squares: np.ndarray | float, values: np.ndarray | float) -> np.ndarray:
+    """PSNR in dB of many pictures of bytes together, as FFmpeg's filter psnr averages; infinite for equal ones.
+
+    squares: the sum of the squared differences of all bytes. values: how many bytes these are.
+    """
+    with np.errstate(divide="ignore"):
+        return 10 * np.log10(255**2 * np.asarray(values, np.float64) / np.asarray(squares, np.float64))
 
 
 def ssim(picture: Tensor, truth: Tensor) -> Tensor:

@@ -8,11 +8,12 @@ import torch
 
 import train.syncnet
 from tests.train.conftest import config
-from train.scores.stopping import HIGHER, LOWER, Watch
+from train.scores.stopping import Watch
 from train.syncnet_step import SyncNetStep
 from train.watching.monitor import Monitor
 from wav2lip.checkpoints import load_checkpoint
 from wav2lip.errors import InputError
+from wav2lip.evaluation.metrics import HIGHER, LOWER, ONE, ZERO
 
 DIRECTIONS = {"loss": LOWER, "auc": HIGHER}
 
@@ -26,6 +27,12 @@ def test_only_a_better_value_is_the_best_in_either_direction():
     assert taken(watch, 0.7, 0.6, 0.6, math.nan, 0.65, 0.5) == [True, True, False, False, False, True]
     assert (watch.best.value, watch.best.step) == (0.5, 6)
     assert taken(Watch("auc", DIRECTIONS), 0.5, 0.6, 0.55, 0.7) == [True, True, False, True]
+
+
+def test_of_a_score_with_a_best_value_the_nearest_one_is_the_best():
+    directions = {"sharpness": ONE, "offset": ZERO}
+    assert taken(Watch("sharpness", directions), 0.5, 1.6, 1.4, 0.7) == [True, False, True, True]
+    assert taken(Watch("offset", directions), -3, 2, 5, -1) == [True, True, False, True]
 
 
 def test_patience_counts_validations_since_the_best_one():

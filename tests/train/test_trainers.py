@@ -22,10 +22,11 @@ from train.loop import Loop
 from wav2lip.checkpoints import load_checkpoint
 from wav2lip.errors import InputError
 
-CURVE = {"offset", "curve_margin"}
+CURVE = {"expert_distance", "expert_confidence", "expert_offset"}
+SEEN = {"psnr_mouth", "ssim_mouth", "sharpness", "flicker", "flicker_of_truth"}
 SCORES = {
     "syncnet": CURVE | {"loss", "accuracy", "accuracy_right", "accuracy_wrong", "auc", "cosine_right", "cosine_wrong"},
-    "wav2lip": CURVE | {"loss", "l1", "sync", "sync_of_truth", "sync_of_input", "l1_mouth", "ssim", "psnr"},
+    "wav2lip": CURVE | SEEN | {"loss", "l1", "sync", "sync_of_truth", "sync_of_input", "l1_mouth"},
 }
 SCORES["wav2lip_gan"] = SCORES["wav2lip"] | {
     "perceptual", "critic_real", "critic_fake", "critic_accuracy_real", "critic_accuracy_fake",

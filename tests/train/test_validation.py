@@ -211,7 +211,9 @@ def test_the_margin_of_a_curve_is_its_median_less_its_minimum():
     distance = np.full(31, 0.9)
     distance[[4, 20, 21]] = [0.95, 0.2, 0.4]
     curve = ShiftCurve(distance)
-    assert curve_scores(curve) == {"offset": 5.0, "curve_margin": pytest.approx(0.7)}
+    assert curve_scores(curve) == {
+        "expert_distance": 0.2, "expert_confidence": pytest.approx(0.7), "expert_offset": 5.0,
+    }  # fmt: skip
     picture = picture_of(curve)
     assert picture.shape == (3, 350, 600)
     assert 0 <= picture.min() < 0.5 < picture.max() <= 1
@@ -234,8 +236,8 @@ def test_the_margin_of_a_curve_that_cannot_be_measured_is_not_followed(trainer, 
     (tmp_path / "filelists").mkdir()
     for split in ("train", "val"):
         (tmp_path / "filelists" / f"{split}.txt").write_text("speaker/0\n")
-    with pytest.raises(InputError, match=r"watch=curve_margin: no held-out clip has 0.6 s of sound around a window"):
-        run(trainer, tmp_path, tmp_path / "run", expert, "watch=curve_margin", "max_steps=1")
+    with pytest.raises(InputError, match=r"watch=expert_confidence: no held-out clip has 0.6 s of sound"):
+        run(trainer, tmp_path, tmp_path / "run", expert, "watch=expert_confidence", "max_steps=1")
     assert not list((tmp_path / "run").glob("*.pth"))
 
 
@@ -307,10 +309,10 @@ def test_every_window_counts_alike_in_whatever_batch_it_is(fabric):
 
 
 def test_the_scores_of_a_mouth_are_of_the_lower_half(fabric):
-    target = torch.full((2, 3, 5, 96, 96), 0.5)
+    target = torch.full((2, 3, 5, 96, 96), 0.4)
     made = target.clone()
     made[..., :48, :] = 0  # another upper half is seen by l1 alone
-    made[..., 48:, :] += 0.1
+    made[..., 48:, :] += 0.2
 
     class Makes(nn.Module):
         def forward(self, *_):
@@ -322,10 +324,10 @@ def test_the_scores_of_a_mouth_are_of_the_lower_half(fabric):
     l1 = {"l1": (made - target).abs().mean()}
     scores = score_generator(fabric, Makes(), Knowing(), [batch], lambda *_: dict(l1))
     assert scores["l1"] == pytest.approx(0.3)
-    assert scores["l1_mouth"] == pytest.approx(0.1)
-    assert scores["psnr"] == pytest.approx(20, abs=1e-3)
-    # flat pictures of 0.6 and 0.5: (2 * 0.6 * 0.5 + 0.0001) / (0.36 + 0.25 + 0.0001)
-    assert scores["ssim"] == pytest.approx(0.6001 / 0.6101, abs=1e-4)
+    assert scores["l1_mouth"] == pytest.approx(0.2)
+    assert scores["psnr_mouth"] == pytest.approx(20 * math.log10(5), abs=1e-3)
+    # flat pictures of 0.6 and 0.4: (2 * 0.6 * 0.4 + 0.0001) / (0.36 + 0.16 + 0.0001)
+    assert scores["ssim_mouth"] == pytest.approx(0.4801 / 0.5201, abs=1e-4)
 
 
 def test_an_expert_that_has_come_to_nothing_but_nan_has_scores_nonetheless(fabric):

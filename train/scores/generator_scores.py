@@ -14,20 +14,13 @@ from torch import Tensor, nn
 from train.data.samples import GeneratorInputs
 from train.expert import judged
 from train.losses import sync_loss
-from train.scores.stopping import HIGHER, LOWER
+from train.scores import seen, shift_curve
+from train.scores.seen import Seen, Viewers
 from train.trained import asked
 from wav2lip.crops import mouths
-from wav2lip.image_metrics import lower_halves, psnr, ssim
+from wav2lip.evaluation.metrics.metric import LOWER
 
-BETTER = {
-    "loss": LOWER,
-    "l1": LOWER,
-    "sync": LOWER,
-    "l1_mouth": LOWER,
-    "ssim": HIGHER,
-    "psnr": HIGHER,
-    "curve_margin": HIGHER,
-}
+BETTER = {"loss": LOWER, "l1": LOWER, "sync": LOWER, "l1_mouth": LOWER, **seen.BETTER, **shift_curve.BETTER}
 OF_CRITIC = {"perceptual": LOWER}
 
 Losses = Callable[[Tensor, GeneratorInputs], dict[str, Tensor]]
@@ -40,35 +33,32 @@ def score_generator(
     expert: nn.Module,
     batches: Iterable[GeneratorInputs],
     losses_of: Losses,
+    viewers: Viewers | None = None,
 ) -> dict[str, float]:
     """Means over all windows of the batches and the processes. Leaves the generator in eval mode.
 
     Of the terms of the loss; of the sync loss of the true frames, which is the mark to reach, and of the reference
-    frames as they are, which is what a viewer would see of the sound without the generator; and of what is seen on the
-    lower halves (see wav2lip.image_metrics): mean absolute error, SSIM, and PSNR of each frame.
+    frames as they are, which is what a viewer would see of the sound without the generator; of the mean absolute error
+    of the lower halves; and of what is seen, as the evaluation measures it.
 
+    viewers: networks that look at the frames, beside what needs none.
     losses_of: the terms of the trainer's loss for generated frames (B, 3, 5, R, R) and their batch.
     """
     generator.eval()
     sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=fabric.device))
-    count = 0
+    looked, count = Seen(viewers or Viewers()), 0
     for batch in batches:
         fake = asked(fabric, generator, batch.frame_mels, batch.faces)
         scores = losses_of(fake, batch)
         with fabric.autocast():
             scores["sync_of_truth"] = sync_loss(*judged(expert, batch.window_mel, mouths(batch.target)))
             scores["sync_of_input"] = sync_loss(*judged(expert, batch.window_mel, mouths(batch.faces[:, 3:])))
-        scores |= mouth_scores(fake, batch.target)
+        scores["l1_mouth"] = F.l1_loss(mouths(fake), mouths(batch.target))
+        looked.add(fake, batch.target)
         for name, score in scores.items():
             sums[name] += score.float() * len(fake)
         count += len(fake)
     counted = {**sums, "count": torch.tensor(float(count), device=fabric.device)}
     total: Any = fabric.all_reduce(counted, reduce_op="sum")
     windows = total.pop("count")
-    return {name: (value / windows).item() for name, value in total.items()}
-
-
-def mouth_scores(fake: Tensor, target: Tensor) -> dict[str, Tensor]:
-    """How like the truth the repainted lower halves are, (B, 3, T, H, W) both: means over all frames."""
-    made, true = lower_halves(fake), lower_halves(target)
-    return {"l1_mouth": F.l1_loss(made, true), "ssim": ssim(made, true).mean(), "psnr": psnr(made, true).mean()}
+    return {name: (value / windows).item() for name, value in total.items()} | looked.scores(fabric)

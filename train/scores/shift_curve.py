@@ -19,14 +19,18 @@ from torch import Tensor, nn
 
 from train.processes import sum_of_all
 from train.trained import unwrapped
+from wav2lip.evaluation.metrics import BY_NAME
+from wav2lip.evaluation.metrics.sync import OF_EXPERT, scores_of
 from wav2lip.shift_curve import SHIFTS, ShiftCurve
 
-OF_CURVE = ("offset", "curve_margin")  # names of its scores
+OF_CURVE = ("expert_distance", "expert_confidence", "expert_offset")  # its scores, named as in the evaluation
+BETTER = {name: BY_NAME[name].better for name in OF_CURVE}
 
 
 def curve_scores(curve: ShiftCurve) -> dict[str, float]:
     """As they are logged."""
-    return dict(zip(OF_CURVE, (float(curve.offset), curve.margin), strict=True))
+    found = scores_of(curve, OF_EXPERT).values
+    return {name: found[name] for name in OF_CURVE}
 
 
 def picture_of(curve: ShiftCurve) -> Tensor:

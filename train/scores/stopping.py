@@ -8,8 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from wav2lip.errors import InputError
-
-LOWER, HIGHER = "lower", "higher"  # which values of a score are better
+from wav2lip.evaluation.metrics.metric import HIGHER, LOWER, badness
 
 
 @dataclass
@@ -28,20 +27,22 @@ class Watch:
     def __init__(
         self, score: str, directions: Mapping[str, str], patience: int | None = None, below: float | None = None
     ):
-        """score: the one to follow. directions: LOWER or HIGHER for every score that can be followed.
+        """score: the one to follow. directions: of every score that can be followed which values are better, LOWER,
+        HIGHER, ZERO or ONE, as wav2lip.evaluation has it.
         patience: stop after so many validations in a row without a better value.
         below: stop at a value below this.
         Raises: InputError for a score that is not known, and a mark that it cannot reach from above.
         """
         if score not in directions:
             raise InputError(f"watch={score}: is no score of this trainer; choose one of {', '.join(directions)}")
-        if below is not None and directions[score] == HIGHER:
+        if below is not None and directions[score] != LOWER:
+            how = "the higher it is" if directions[score] == HIGHER else f"the nearer it is to {directions[score][-1]}"
             raise InputError(
-                f"stop.below={below}: {score} is the better the higher it is; set stop.patience, or watch another score"
+                f"stop.below={below}: {score} is the better {how}; set stop.patience, or watch another score"
             )
         if patience is not None and patience < 1:
             raise InputError(f"stop.patience={patience}: give a number of validations from 1 up, or null")
-        self.sign = 1 if directions[score] == LOWER else -1
+        self.better = directions[score]
         self.patience, self.below = patience, below
         self.best = Best(score)
 
@@ -53,11 +54,15 @@ class Watch:
         if self.best.score not in scores:
             raise InputError(f"watch={self.best.score}: this validation has none; choose one of {', '.join(scores)}")
         value = scores[self.best.score]
-        if math.isnan(value) or (self.best.value is not None and self.sign * (value - self.best.value) >= 0):
+        if math.isnan(value) or not self._improves(value):
             self.best.since += 1
             return False
         self.best = Best(self.best.score, value, step)
         return True
+
+    def _improves(self, value: float) -> bool:
+        best = self.best.value
+        return best is None or badness(self.better, value) < badness(self.better, best)
 
     def reason_to_stop(self) -> str | None:
         """A sentence if training is to end, else None."""

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from train.data.samples import SyncNetInputs
 from train.losses import agreement
-from train.scores.stopping import HIGHER, LOWER
+from train.scores import shift_curve
 from train.trained import asked
+from wav2lip.evaluation.metrics.metric import HIGHER, LOWER
 from wav2lip.metrics import roc_auc
 
 BETTER = {  # in the order in which they are told
@@ -25,7 +26,7 @@ BETTER = {  # in the order in which they are told
     "auc": HIGHER,
     "cosine_right": HIGHER,
     "cosine_wrong": LOWER,
-    "curve_margin": HIGHER,
+    **shift_curve.BETTER,
 }
 NONE = -1.0  # the label of what fills up the answers of a process that has fewer than others
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from wav2lip.evaluation.metrics.look import Look, as_values, lower_half
 from wav2lip.evaluation.metrics.metric import HIGHER, Metric, Scores, not_computed
-from wav2lip.image_metrics import ssim
+from wav2lip.image_metrics import psnr_of_all, ssim
 
 OF_PSNR = "10 log10(255² / e), e the mean squared error over all pixels of all frames, so one perfect frame is not all"
 OF_SSIM = "mean over frames of SSIM under a Gaussian window of 11 x 11, sigma 1.5, of pictures at their own size"
@@ -47,8 +47,7 @@ class Likeness:
         """Means over the frames that had a truth."""
         if not self._frames:
             return not_computed(METRICS, NO_TRUTH)
-        with np.errstate(divide="ignore"):
-            decibels = 10 * np.log10(255**2 * self._values / self._squares)
+        decibels = psnr_of_all(self._squares, self._values)
         alike = self._ssim / self._frames
         found = (decibels[0], alike[0], decibels[1], alike[1])
         return Scores({metric.name: float(value) for metric, value in zip(METRICS, found, strict=True)})

@@ -23,7 +23,12 @@ class Metric:
 
     def off(self, value: float) -> float:
         """How far from the best value, where that is 0 or 1; else the value itself."""
-        return {LOWER: value, HIGHER: value, ZERO: abs(value), ONE: abs(value - 1)}[self.better]
+        return value if self.better == HIGHER else badness(self.better, value)
+
+
+def badness(better: str, value: float) -> float:
+    """A number that is the lower the better, whichever values are better: LOWER, HIGHER, ZERO or ONE."""
+    return {LOWER: value, HIGHER: -value, ZERO: abs(value), ONE: abs(value - 1)}[better]
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ class Steadiness:
         """The next frame; passed over where there was no frame before it."""
         now, *before = [grey(lower_half(face)) for face in (look.face, *look.before[:2])]
         if len(before) == 2:
-            self._flicker.append(float(np.abs(now - 2 * before[0] + before[1]).mean()))
+            self._flicker.append(unsteadiness(now, *before))
         if before and look.number < len(self._silent) and self._silent[look.number - 1 : look.number + 1].all():
             self._motion.append(float(np.abs(now - before[0]).mean()))
 
@@ -55,6 +55,11 @@ class Steadiness:
             else not_computed(METRICS[1:], "no silence of 0.32 s with a face in it; use sound with pauses")
         )
         return flicker | motion
+
+
+def unsteadiness(now: np.ndarray, before: np.ndarray, earlier: np.ndarray) -> float:
+    """How far a frame lies off the line through the two before it, each (h, w) grey: mean over pixels, grey levels."""
+    return float(np.abs(now - 2 * before + earlier).mean())
 
 
 def silences(wav: np.ndarray) -> np.ndarray:

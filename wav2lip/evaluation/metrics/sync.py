@@ -44,8 +44,8 @@ OF_EXPERT = (
            f"minimum of the curve; {CURVE}; distance: 1 - cosine; windows whose sound is whole at every shift",
            "as LSE-D, with the expert", EXPERT),
     Metric("expert_confidence", HIGHER, "0 to 1", "", "median of that curve less its minimum",
-           "as LSE-C, with the expert; what validation logs as curve_margin", EXPERT),
-    Metric("expert_offset", ZERO, "-15 to 15", "frames", OFFSET, "as validation's offset", EXPERT),
+           "as LSE-C, with the expert", EXPERT),
+    Metric("expert_offset", ZERO, "-15 to 15", "frames", OFFSET, "as LSE's offset, with the expert", EXPERT),
     Metric("expert_within_1", HIGHER, "0 to 1", "", SHARE, "this project", EXPERT),
 )  # fmt: skip
 NO_SYNCNET_V2 = "SyncNet v2 is not given; download syncnet_v2.model of the repository syncnet_python, --syncnet_v2 FILE"
