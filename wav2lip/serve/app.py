@@ -6,7 +6,6 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import gradio as gr
 from fastapi import FastAPI, Request, Response
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -20,7 +19,7 @@ from wav2lip.serve.door import Door
 from wav2lip.serve.refusals import Full
 from wav2lip.serve.schemas import HealthOut
 from wav2lip.serve.service import Service
-from wav2lip.serve.settings import MIB, Settings
+from wav2lip.serve.settings import Settings
 
 ABOUT = """Lip-synced videos of a face (video or photo) and a sound. Upload both, ask for a job, look at it until it is
 done, fetch the result. Every error is JSON with one sentence, `{"error": "..."}`."""
@@ -77,10 +76,7 @@ def _with_page(app: FastAPI, service: Service) -> FastAPI:
     # Gradio reads these whenever it needs them: what browsers upload lies in our folder, nothing is told to others.
     os.environ["GRADIO_TEMP_DIR"] = str(settings.data.resolve() / "page")
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    return gr.mount_gradio_app(
-        app, page.build(service), "/", auth_dependency=_client, run_history=False,
-        max_file_size=settings.upload_mib * MIB,
-    )  # fmt: skip
+    return page.mount(app, service, _client)
 
 
 def _client(request: Request) -> str | None:

@@ -109,6 +109,7 @@ class Given:
     id: str
     name: str
     sha256: str
+    still: bool  # a picture
 
 
 @dataclass(frozen=True)

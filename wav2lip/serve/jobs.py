@@ -243,4 +243,4 @@ def _owned(session: Session, client: str, job_id: str) -> JobRecord:
 
 
 def _given(record: UploadRecord) -> Given:
-    return Given(record.id, record.name, record.sha256)
+    return Given(record.id, record.name, record.sha256, record.still)
