@@ -53,7 +53,7 @@ def build_data_tab(doctor: Doctor, datasets: Datasets, visitors: Visitors, tab: 
     stop.click(lambda: (NO_CLIP, *_buttons(busy=False)), None, [found, look, stop],
                cancels=[asked], api_visibility="private", show_progress="hidden")  # fmt: skip
 
-    html("<h3>Data sets on this server</h3>")
+    html('<h3 class="part">Data sets on this server</h3>')
     with gr.Row(equal_height=True, visible=datasets.root is not None):
         chosen = gr.Dropdown([], label="Data set", scale=4, elem_id="dataset")
         refresh = gr.Button("Refresh", scale=0, min_width=110, elem_classes="beside")

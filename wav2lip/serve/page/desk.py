@@ -50,7 +50,7 @@ class Desk:
         except InputError as error:
             yield refusal(error), HIDDEN, gr.skip()
 
-    def cancel(self, job_id: str | None, request: gr.Request) -> None:
+    def stop(self, job_id: str | None, request: gr.Request) -> None:
         """Stop the job that is shown; whoever follows it says so."""
         if job_id is not None:
             self._visitors.cancel(job_id, request)

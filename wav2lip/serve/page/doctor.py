@@ -63,6 +63,7 @@ class Doctor:
     def __init__(self, folder: Path, longest: float = LONGEST, expert: Path | None = None):
         """folder: for what it works with; emptied at first. expert: judges sync; None: one learned from the clips."""
         self.folder, self.longest, self.expert = folder, longest, expert
+        self.process: subprocess.Popen[bytes] | None = None  # the one that runs
         self._busy = threading.Lock()
         self._known: dict[str, Examination] = {}
         shutil.rmtree(folder, ignore_errors=True)
@@ -91,6 +92,13 @@ class Doctor:
             raise InputError("there is no such examination; let the doctor look again")
         return found
 
+    def end(self) -> None:
+        """Let no process outlive whoever asked for it."""
+        if self.process is not None:
+            self.process.kill()  # nothing happens to one that has ended
+            self.process.wait()
+        self.process = None
+
     def _prepared(self, client: str, clips: Sequence[tuple[str, Path]]) -> Examination:
         """Clips in a folder of their own, under plain names."""
         examination = Examination(client, self.folder / secrets.token_hex(8))
@@ -112,8 +120,8 @@ class Doctor:
         with contextlib.ExitStack() as files:
             answer = files.enter_context((examination.folder / ANSWER).open("wb"))
             news = files.enter_context((examination.folder / NEWS).open("wb"))
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=answer, stderr=news)
-            files.callback(_end, process)
+            self.process = process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=answer, stderr=news)
+            files.callback(self.end)
             while process.poll() is None:
                 if examination.seconds > self.longest:
                     raise InputError(
@@ -135,10 +143,3 @@ class Doctor:
         examination.fit = code == FIT
         examination.faults = [line.removeprefix(VERDICT) for line in lines if line.startswith(VERDICT)]
         return examination
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Let no process outlive whoever asked for it."""
-    if process.poll() is None:
-        process.kill()
-        process.wait()

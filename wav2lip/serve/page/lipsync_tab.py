@@ -25,6 +25,12 @@ SENDING = progress("Sending", "the files are checked", None)
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif", ".gif")
 
 
+# What browsers offer to choose, and endings that not every system takes for media; content is judged by the service.
+VIDEO_FILES = ["video", ".mkv", ".avi", ".mts", ".m2ts", ".ts", ".flv", ".wmv", ".mxf", ".vob", ".ogv", ".3gp"]
+FACE_FILES = [*VIDEO_FILES, "image", ".heic", ".heif", ".avif"]
+SOUND_FILES = [*VIDEO_FILES, "audio", ".opus", ".amr", ".caf", ".flac", ".m4a", ".ac3", ".w64"]
+
+
 def build_lipsync_tab(
     desk: Desk, models: list[str], samples: Samples, page: gr.Blocks
 ) -> list[gr.components.Component]:
@@ -39,7 +45,7 @@ def build_lipsync_tab(
                 start = gr.Button("Make it speak", variant="primary", size="lg", elem_id="start", scale=3)
                 stop = gr.Button("Cancel", size="lg", visible=False, elem_id="cancel", scale=1, min_width=110)
             result = html(wording.NOTHING, js_on_load=SCRIPT, elem_id="result")
-            html("<h3>What you made</h3>")
+            html('<h3 class="part">What you made</h3>')
             history = html(wording.NO_JOBS, js_on_load=SCRIPT, elem_id="history")
 
     current = gr.State(None)  # id of the job that is shown
@@ -53,18 +59,18 @@ def build_lipsync_tab(
         event.then(
             desk.follow, current, [result, stop, history], trigger_mode="multiple", concurrency_limit=None, **QUIET
         )
-    stop.click(desk.cancel, current, None, **QUIET)
+    stop.click(desk.stop, current, None, **QUIET)
     return given
 
 
 def _files(samples: Samples) -> tuple[gr.File, gr.File]:
     """The face and the sound: dropped, chosen, recorded, or a sample; each is shown below."""
-    face = _dropped("Face: a video or a photo", ["video", "image"], "face")
+    face = _dropped("Face: a video or a photo", FACE_FILES, "face")
     face_seen = html("", js_on_load=SCRIPT, visible=False)
     with gr.Row(elem_classes="samples"):
         for label, name in (("Sample video", VIDEO), ("Sample photo", PHOTO)):
             _sample(label, name, samples, face)
-    sound = _dropped("Sound: speech, or a video with it", ["audio", "video"], "sound")
+    sound = _dropped("Sound: speech, or a video with it", SOUND_FILES, "sound")
     sound_seen = html("", js_on_load=SCRIPT, visible=False)
     with gr.Row(elem_classes="samples"):
         _sample("Sample speech", SPEECH, samples, sound)

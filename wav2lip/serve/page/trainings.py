@@ -124,7 +124,9 @@ class Trainings:
             scalars = {tag: log.Scalars(tag) for tag in log.Tags()[SCALARS]}
             images = {tag: log.Images(tag) for tag in log.Tags()[IMAGES]}
             texts = {tag: log.Tensors(tag) for tag in log.Tags()[TENSORS]}
-        curves = {tag: Curve([e.step for e in events], [e.value for e in events]) for tag, events in scalars.items()}
+        curves = {
+            tag: Curve([e.step for e in events], [e.value for e in events]) for tag, events in scalars.items() if events
+        }
         pictures = {
             tag: [Picture(e.step, e.encoded_image_string, e.width, e.height) for e in events]
             for tag, events in images.items()

@@ -1,0 +1,83 @@
+"""The doctor as a process: one at a time, bounded, ended with whoever asked."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from wav2lip.errors import InputError
+from wav2lip.sample import write_sample
+from wav2lip.serve.page.data_tab import told
+from wav2lip.serve.page.doctor import Doctor
+
+
+@pytest.fixture
+def clip(tmp_path):
+    """Nothing that the doctor could like; the tests with it end before he says so."""
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(bytes(1000))
+    return path
+
+
+@pytest.fixture
+def talking(tmp_path):
+    return write_sample(tmp_path / "videos", clips=1, seconds=4)[0]
+
+
+def test_one_examination_at_a_time_and_none_outlives_its_asker(tmp_path, clip):
+    doctor = Doctor(tmp_path / "work")
+    first = doctor.examine("me", [("mine.mp4", clip)])
+    running = next(first)
+    process = doctor.process
+
+    with pytest.raises(InputError, match="somebody else's clips"):
+        next(doctor.examine("you", [("yours.mp4", clip)]))
+    with pytest.raises(InputError, match="no such examination"):
+        doctor.find("you", running.id)
+    assert process.poll() is None
+
+    first.close()
+    assert process.returncode is not None
+    assert doctor.process is None
+
+
+def test_one_that_takes_too_long_is_ended_with_a_sentence(tmp_path, clip):
+    doctor = Doctor(tmp_path / "work", longest=0.0)
+    with pytest.raises(InputError, match="not done after 0 s"):
+        next(doctor.examine("me", [("mine.mp4", clip)]))
+    assert doctor.process is None
+
+
+@pytest.mark.slow
+def test_what_the_doctor_says_against_the_clips_is_told_without_the_servers_paths(tmp_path, talking):
+    doctor = Doctor(tmp_path / "work", expert=tmp_path / "none.pth")
+    with pytest.raises(InputError, match=r"none\.pth") as refused:
+        list(doctor.examine("me", [("mine.mp4", talking)]))
+    assert str(doctor.folder) not in str(refused.value)
+
+
+@pytest.mark.parametrize("count", [0, 11])
+def test_no_clip_and_too_many_are_refused_before_anything_runs(tmp_path, clip, count):
+    doctor = Doctor(tmp_path / "work")
+    with pytest.raises(InputError, match=r"no clip|too many"):
+        next(doctor.examine("me", [("a.mp4", clip)] * count))
+    assert doctor.process is None
+
+
+@pytest.mark.slow
+def test_a_short_clip_is_examined_and_its_verdict_and_report_shown(tmp_path, talking):
+    doctor = Doctor(tmp_path / "work")
+    began = time.monotonic()
+    *_, last = doctor.examine("me", [("../../a b'.mp4", talking)])
+
+    assert last.fit is False
+    assert last.faults == [
+        "nobody knows whether lips and sound agree: there is too little to tell; give --expert or more data"
+    ]
+    assert time.monotonic() - began < 600
+    assert doctor.find("me", last.id).report.joinpath("report.html").is_file()
+    page = told(last)
+    assert "Not yet" in page
+    assert f"page/examinations/{last.id}" in page
+    assert not (last.folder / "clips").exists()
