@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import gradio as gr
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 
 from wav2lip.serve.page import look
 from wav2lip.serve.page.data_tab import build_data_tab
@@ -13,7 +15,7 @@ from wav2lip.serve.page.doctor import Doctor
 from wav2lip.serve.page.endpoints import Endpoints
 from wav2lip.serve.page.lipsync_tab import build_lipsync_tab
 from wav2lip.serve.page.markup import html
-from wav2lip.serve.page.routes import ClientOf, build_routes
+from wav2lip.serve.page.routes import build_routes
 from wav2lip.serve.page.samples import Samples
 from wav2lip.serve.page.training_tab import build_training_tab
 from wav2lip.serve.page.trainings import Trainings
@@ -26,7 +28,7 @@ HEAD = """<div id="head"><h1>Wav2Lip</h1><p>Lips that follow the sound, on a vid
 and voice it is first: <a href="page/consent" target="_blank">what consent means here</a>.</p></div>"""
 
 
-def mount(app: FastAPI, service: Service, client_of: ClientOf) -> FastAPI:
+def mount(app: FastAPI, service: Service, client_of: Callable[[Request], str | None]) -> FastAPI:
     """Give an application the page at / and its files under /page; to be called when it has all its other routes.
 
     client_of: who sends a request, None if they may not; the page's functions get it as gr.Request.username.
@@ -34,7 +36,7 @@ def mount(app: FastAPI, service: Service, client_of: ClientOf) -> FastAPI:
     settings = service.settings
     doctor = Doctor(settings.data.resolve() / "doctor")
     datasets, trainings = Datasets(settings.data_root), Trainings(settings.runs)
-    app.include_router(build_routes(service, doctor, datasets, trainings, client_of))
+    app.include_router(build_routes(doctor, datasets, trainings))
     page = build(service, doctor, datasets, trainings)
     return gr.mount_gradio_app(
         app, page, "/", auth_dependency=client_of, run_history=False, footer_links=[], show_error=False,

@@ -11,6 +11,7 @@ import gradio as gr
 from wav2lip.errors import InputError
 from wav2lip.serve.page.datasets import Datasets, duration, read, summary
 from wav2lip.serve.page.doctor import MOST_CLIPS, Doctor, Examination
+from wav2lip.serve.page.kinds import VIDEO_FILES
 from wav2lip.serve.page.markup import card, empty, html, progress, refusal
 from wav2lip.serve.page.visitors import Visitors
 
@@ -28,7 +29,7 @@ def build_data_tab(doctor: Doctor, datasets: Datasets, visitors: Visitors, tab: 
     with gr.Row():
         with gr.Column(scale=2, min_width=280):
             clips = gr.File(
-                file_types=["video"], file_count="multiple", label="Your clips", height=150, elem_id="clips"
+                file_types=VIDEO_FILES, file_count="multiple", label="Your clips", height=150, elem_id="clips"
             )
             with gr.Row():
                 look = gr.Button("Ask the doctor", variant="primary", elem_id="ask_doctor")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from wav2lip.errors import InputError
+from wav2lip.serve.refusals import NotThere
 
 DATASET, REPORT = "dataset.json", "report.html"
 DEEPEST = 3  # folders below the one that is searched
@@ -49,14 +50,14 @@ class Datasets:
         """Where a data set is; names are looked up and never made into paths."""
         sets = {} if self.root is None else find_datasets(self.root)
         if name not in sets:
-            raise InputError(f"{name!r}: there is no such data set; choose one of the list")
+            raise NotThere(f"{name!r}: there is no such data set; choose one of the list")
         return sets[name]
 
     def report(self, name: str) -> Path:
         """The page that preprocessing drew of a data set."""
         path = self.folder(name) / REPORT
         if not path.is_file():
-            raise InputError(f"{name}: has no {REPORT}; run preprocess with stages=[report]")
+            raise NotThere(f"{name}: has no {REPORT}; run preprocess with stages=[report]")
         return path
 
     def summary(self, name: str) -> str:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wav2lip.errors import BAD_INPUT, InputError
+from wav2lip.serve.refusals import NotThere
 
 LONGEST = 600.0  # seconds that one examination may take
 EVERY = 0.5  # seconds between two looks at the process
@@ -89,7 +90,7 @@ class Doctor:
         """A client's own examination."""
         found = self._known.get(id)
         if found is None or found.client != client:
-            raise InputError("there is no such examination; let the doctor look again")
+            raise NotThere("there is no such examination; let the doctor look again")
         return found
 
     def end(self) -> None:

@@ -14,6 +14,7 @@ from gradio.components import Component
 from wav2lip.serve.job import JobOptions
 from wav2lip.serve.page import wording
 from wav2lip.serve.page.desk import Desk, choose
+from wav2lip.serve.page.kinds import FACE_FILES, PICTURES, SOUND_FILES
 from wav2lip.serve.page.markup import html, progress
 from wav2lip.serve.page.samples import PHOTO, SPEECH, VIDEO, Samples
 
@@ -22,13 +23,6 @@ USUAL = JobOptions()
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 PADS = '<p class="soft">Room around the face that is found, in pixels. More below if the chin is cut.</p>'
 SENDING = progress("Sending", "the files are checked", None)
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif", ".gif")
-
-
-# What browsers offer to choose, and endings that not every system takes for media; content is judged by the service.
-VIDEO_FILES = ["video", ".mkv", ".avi", ".mts", ".m2ts", ".ts", ".flv", ".wmv", ".mxf", ".vob", ".ogv", ".3gp"]
-FACE_FILES = [*VIDEO_FILES, "image", ".heic", ".heif", ".avif"]
-SOUND_FILES = [*VIDEO_FILES, "audio", ".opus", ".amr", ".caf", ".flac", ".m4a", ".ac3", ".w64"]
 
 
 def build_lipsync_tab(

@@ -20,7 +20,7 @@ from tensorboard.backend.event_processing.event_accumulator import (
     EventAccumulator,
 )
 
-from wav2lip.errors import InputError
+from wav2lip.serve.refusals import NotThere
 
 EVENTS = re.compile(r"events\.out\.tfevents\.")
 LOGS = "tensorboard"  # folder of the events inside that of a training's checkpoints
@@ -97,14 +97,14 @@ class Trainings:
         """Where a training is; names are looked up and never made into paths."""
         run = {} if self.root is None else find_runs(self.root)
         if name not in run:
-            raise InputError(f"{name!r}: there is no such training; choose one of the list")
+            raise NotThere(f"{name!r}: there is no such training; choose one of the list")
         return run[name]
 
     def preview(self, name: str, file: str) -> Path:
         """A preview video of a training by the name of its file."""
         found = {path.name: path for path in previews_of(self.folder(name))}
         if file not in found:
-            raise InputError(f"{file!r}: {name} has no such preview; choose one of the list")
+            raise NotThere(f"{file!r}: {name} has no such preview; choose one of the list")
         return found[file]
 
     def picture(self, name: str, tag: str, step: int) -> Picture:
@@ -112,7 +112,7 @@ class Trainings:
         for picture in self.read(name).pictures.get(tag, []):
             if picture.step == step:
                 return picture
-        raise InputError(f"{tag} of step {step}: {name} has no such picture any more; look at the newest")
+        raise NotThere(f"{tag} of step {step}: {name} has no such picture any more; look at the newest")
 
     def read(self, name: str) -> Training:
         """What the log of a training tells up to now."""

@@ -54,7 +54,7 @@ def _running(job: Job) -> str:
 
 def players(job: Job) -> str:
     """What was given and what was made, side by side; HTML."""
-    face, result = f"page/jobs/{job.id}/face", f"page/jobs/{job.id}/result"
+    face, result = f"page/jobs/{job.id}/face", f"v1/jobs/{job.id}/result"
     before = (
         f'<img src="{face}" alt="The photo that was given">'
         if job.face.still

@@ -50,9 +50,11 @@ def test_a_file_of_the_server_cannot_be_named_as_an_upload(client, given):
     assert all(job["face"] != "thin.pth" for job in client.predict(api_name="/history"))
 
 
-def test_an_examination_is_refused_for_what_is_no_video(client, given):
-    with pytest.raises(AppError, match=r"sound\.wav: has no pictures"):
-        client.predict([handle_file(given / "sound.wav")], api_name="/doctor")
+def test_the_doctor_is_not_asked_about_a_text_file_called_a_video(client, tmp_path):
+    fake = tmp_path / "fake.mp4"
+    fake.write_text("no video at all")
+    with pytest.raises(AppError, match=r"^fake\.mp4: .*"):
+        client.predict([handle_file(fake)], api_name="/doctor")
 
 
 def test_a_training_is_told_by_name(client):
@@ -86,7 +88,7 @@ def test_pictures_of_a_training_are_served_and_nothing_else(address):
     assert (
         httpx.get(f"{address}page/previews", params={"training": "speakers/expert", "file": "../x"}).status_code == 404
     )
-    assert httpx.get(f"{address}page/jobs/forged/result").status_code == 404
+    assert httpx.get(f"{address}page/jobs/forged/face").status_code == 404
     assert httpx.get(f"{address}page/examinations/forged").status_code == 404
 
 

@@ -36,7 +36,7 @@ def test_a_job_that_failed_says_its_sentence_as_text():
 def test_a_job_that_is_done_shows_both_videos_and_what_to_know():
     told = wording.told(DONE)
     assert 'src="page/jobs/abc/face"' in told
-    assert 'src="page/jobs/abc/result"' in told
+    assert 'src="v1/jobs/abc/result"' in told
     assert "A face was found in every frame" in told
     assert "100 frames at 25 a second, made in 5.0 s" in told
 
