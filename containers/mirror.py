@@ -45,6 +45,7 @@ class Image:
     entrypoint: list[str] = field(default_factory=list)
     command: list[str] = field(default_factory=list)
     health: list[str] = field(default_factory=list)
+    volumes: list[str] = field(default_factory=list)
 
     def start(self, words: Sequence[str], env: Mapping[str, str], quiet: bool = False) -> subprocess.Popen[bytes]:
         """Start a program in it, as its user and in its folder."""
@@ -123,7 +124,9 @@ def build(file: Path, image: Image, build_args: Mapping[str, str], host_env: Map
             image.entrypoint = words_of(rest)
         elif name == "CMD":
             image.command = words_of(rest)
-        elif name not in ("VOLUME", "EXPOSE"):  # which say what is mounted and published
+        elif name == "VOLUME":
+            image.volumes.append(rest)
+        elif name != "EXPOSE":  # which ports are published is said when it is run
             raise SystemExit(f"{file}: {name} is not known here")
 
 
@@ -146,6 +149,15 @@ def home_of(image: Image) -> str:
     """The home folder of the image's user."""
     lines = (image.root / "etc/passwd").read_text(encoding="utf-8").splitlines()
     return next(line.split(":")[5] for line in lines if line.split(":")[2] == image.user)
+
+
+def mount_volumes(image: Image, read_only: bool) -> None:
+    """A new volume at each VOLUME. read_only: the rest cannot be written to, but for /tmp, as compose.yaml has it."""
+    for volume in image.volumes:
+        mount("-t", "tmpfs", "-o", f"uid={image.user},mode=755", "tmpfs", str(image.root / volume.lstrip("/")))
+    if read_only:
+        mount("-t", "tmpfs", "tmpfs", str(image.root / "tmp"))
+        mount("-o", "remount,ro", str(image.root))
 
 
 def serve(image: Image, command: Sequence[str]) -> None:
@@ -200,21 +212,27 @@ def say(text: str) -> None:
 
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    last = "What is behind -- goes to its entry point instead of its CMD."
+    shape = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, epilog=last, formatter_class=shape)
     parser.add_argument("file", type=Path, help="Dockerfile")
-    parser.add_argument("command", nargs="*", help="arguments for its entry point, after --, instead of its CMD")
     parser.add_argument("--build-arg", action="append", default=[], metavar="NAME=VALUE", help="for its ARG")
     parser.add_argument("--pass", action="append", default=[], metavar="NAME", dest="passed",
                         help="variable of this machine that RUN has too, as HTTPS_PROXY or PIP_CERT")  # fmt: skip
     parser.add_argument("--checkpoints", type=Path, metavar="DIR", help="folder that is mounted at /checkpoints")
+    parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE", help="variable of what is run")
+    parser.add_argument("--read-only", action="store_true", help="what is run can write to its volumes and /tmp alone")
     parser.add_argument(INSIDE, type=Path, metavar="DIR", help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    at = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    args, command = parser.parse_args(sys.argv[1:at]), sys.argv[at + 1 :]
     if args.inside is None:
         raise SystemExit(in_namespace(sys.argv[1:]))
     image = Image(mount_image(args.inside, args.checkpoints))
     build_args = dict(pair.split("=", 1) for pair in args.build_arg)
     build(args.file, image, build_args, {name: os.environ[name] for name in args.passed})
-    serve(image, args.command)
+    mount_volumes(image, args.read_only)
+    image.env |= dict(pair.split("=", 1) for pair in args.env)
+    serve(image, command)
 
 
 def in_namespace(words: Sequence[str]) -> int:
