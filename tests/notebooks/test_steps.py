@@ -3,6 +3,7 @@
 import io
 import os
 import sys
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -13,11 +14,11 @@ from wav2lip.errors import InputError
 from wav2lip.media import probe
 from wav2lip.notebook import show
 from wav2lip.notebook.archive import bring_back, keep
-from wav2lip.notebook.drawing import frames_sheet
+from wav2lip.notebook.drawing import Logged, frames_sheet
 from wav2lip.notebook.inference import newest_trained, options_of
 from wav2lip.notebook.process import last_line, run, setting
 from wav2lip.notebook.training import plan_of
-from wav2lip.notebook.workspace import bring, given, open_workspace, upload
+from wav2lip.notebook.workspace import Workspace, bring, given, open_workspace, upload
 
 
 @pytest.fixture
@@ -191,3 +192,29 @@ def test_a_large_video_is_shown_as_its_first_half_minute_with_sound(tmp_path, mo
     assert told.require_video().height == 360
     assert "<video controls" in shown[0]["text/html"]
     assert "The first 30 s" in shown[1].data
+
+
+def test_fine_tuning_against_a_critic_is_asked_for_in_keys_that_the_trainer_knows(tmp_path, monkeypatch):
+    from hydra import compose, initialize_config_module
+
+    from wav2lip.notebook import training
+
+    asked = []
+    monkeypatch.setattr(training, "run", lambda module, *keys: asked.append((module, keys)))
+    for name in ("draw_losses", "show"):
+        monkeypatch.setattr(training, name, mock.Mock())
+    monkeypatch.setattr(training, "logged", lambda *_: Logged(None, None, []))
+    (tmp_path / "gan").mkdir()
+    for file in (tmp_path / "mine.pth", tmp_path / "gan" / "last.pth"):
+        file.touch()
+    steps = training.Training(Workspace(tmp_path, tmp_path / "work"), plan_of("own model"))
+    made = steps.train_generator(tmp_path / "expert's.pth", gan=True, start=str(tmp_path / "mine.pth"))
+    assert made == tmp_path / "gan" / "last.pth"
+    ((module, keys),) = asked
+    assert module == "train.wav2lip_gan"
+    with initialize_config_module("configs", version_base="1.3"):
+        config = compose("wav2lip_gan", list(keys))
+    assert config.syncnet_checkpoint_path == str(tmp_path / "expert's.pth")
+    assert (config.checkpoint_path, config.reset_optimizer) == (str(tmp_path / "mine.pth"), True)
+    assert (config.disc_warmup, config.max_steps, config.checkpoint_interval) == (500, 30_000, 1000)
+    assert config.resume
