@@ -14,7 +14,7 @@ from wav2lip.errors import InputError
 from wav2lip.media import probe
 from wav2lip.notebook import show
 from wav2lip.notebook.archive import bring_back, keep
-from wav2lip.notebook.drawing import Logged, frames_sheet
+from wav2lip.notebook.drawing import Logged, frames_sheet, strip
 from wav2lip.notebook.inference import newest_trained, options_of
 from wav2lip.notebook.process import last_line, run, setting
 from wav2lip.notebook.training import plan_of
@@ -168,6 +168,18 @@ def test_a_sheet_has_a_square_for_each_video_in_rows_of_eight(tmp_path):
     greys = sheet[56::112, 56::112].mean(axis=2).flatten()
     assert greys[:9] == pytest.approx(20 * np.arange(9), abs=4)
     assert (greys[9:] == 255).all()
+
+
+@pytest.mark.parametrize("frames", [3, 40, 2000])
+def test_a_strip_shows_the_same_moments_of_two_videos_whatever_their_length(frames, tmp_path):
+    shades = [np.full((32, 32, 3), 250 * n // frames, np.uint8) for n in range(frames)]
+    videos = [write_video(tmp_path / f"{name}.mp4", shades) for name in "ab"]
+    rows = np.asarray(Image.open(strip(videos, tmp_path / "strip.png"))).mean(axis=2)
+    assert rows.shape == (360, 180 * min(8, frames - 2))
+    assert rows[90] == pytest.approx(rows[270], abs=2)
+    moments = rows[90, 90::180]
+    assert (np.diff(moments) > 0).all()
+    assert moments[-1] > (150 if frames < 750 else 70)  # of 250; of a long one the first half minute
 
 
 def test_files_of_which_none_is_a_video_are_refused(tmp_path):
