@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 import signal
 import socket
+import tempfile
+from pathlib import Path
 
 from wav2lip import mps_fallback  # noqa: F401  # before torch
 from wav2lip.errors import InputError, run
@@ -37,6 +41,7 @@ def serve(argv: list[str] | None = None) -> None:
     app.state.service.generators.load_all()  # a file that cannot be used is said now
     listening = _listen(settings)
     warn_of_openness(settings)
+    _keep_temporary_files_in(settings.data.resolve() / "coming")
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # uvicorn hears them while it runs and raises them again at its end
     config = uvicorn.Config(
@@ -45,6 +50,14 @@ def serve(argv: list[str] | None = None) -> None:
     )  # fmt: skip
     log.info("http://%s:%d/ is the page, /docs explains the API; Ctrl-C stops", *listening.getsockname()[:2])
     uvicorn.Server(config).run([listening])
+
+
+def _keep_temporary_files_in(folder: Path) -> None:
+    """Bodies of requests wait on the disk of the data folder: /tmp may be memory. What a killed server left goes."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    os.environ["TMPDIR"] = str(folder)
+    tempfile.tempdir = None  # it is looked up anew
 
 
 def warn_of_openness(settings: Settings) -> None:

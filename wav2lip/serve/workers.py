@@ -8,6 +8,9 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
+
+from sqlalchemy.exc import OperationalError
 
 from wav2lip.errors import USER_ERRORS
 from wav2lip.lipsync import Cancelled, Result
@@ -19,6 +22,9 @@ from wav2lip.serve.records import UploadRecord
 from wav2lip.serve.settings import Settings
 from wav2lip.serve.uploads import Uploads
 
+T = TypeVar("T")
+
+AGAIN = 5.0  # seconds to wait for a database that is away
 LOOK = 0.5  # seconds after which an idle worker looks again, though nobody told it
 
 log = logging.getLogger(__name__)
@@ -61,12 +67,22 @@ class Workers:
 
     def _work(self) -> None:
         while not self._stop.is_set():
-            job = self._jobs.take()
+            job = self._told(self._jobs.take)
             if job is not None:
                 self._run(job)
                 continue
             with self._jobs.changed:
                 self._jobs.changed.wait(LOOK)
+
+    def _told(self, call: Callable[[], T]) -> T | None:
+        """Ask or tell the database, again and again while it is away; None if the server stops meanwhile."""
+        while True:
+            try:
+                return call()
+            except OperationalError:
+                log.exception("the database does not answer; it is asked again in %.0f s", AGAIN)
+            if self._stop.wait(AGAIN):
+                return None  # what ran is found and made again at the next start
 
     def _run(self, job: Job) -> None:
         """Make a job's result, or say why there is none; one that fails takes no worker with it."""
@@ -83,7 +99,7 @@ class Workers:
             if self._jobs.to_be_stopped(job.id):
                 state = "cancelled"
             elif self._stop.is_set():
-                self._jobs.put_back(job.id)
+                self._told(lambda: self._jobs.put_back(job.id))
                 return
             else:
                 facts = {"error": f"it ran longer than {self._settings.job_seconds:g} s; try it with shorter files"}
@@ -92,7 +108,7 @@ class Workers:
         except Exception:
             log.exception("job %s failed by a fault of this program", job.id)
             facts = {"error": "it failed by a fault of this program; the server's log has it under the job's id"}
-        self._jobs.end(job.id, state, **facts)
+        self._told(lambda: self._jobs.end(job.id, state, **facts))
         self._ended(job, state, time.monotonic() - begin)
 
     def _make(self, job: Job, cancelled: Callable[[], bool]) -> dict[str, object]:

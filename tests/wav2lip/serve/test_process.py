@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,6 +18,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.conftest import write_video
 from tests.wav2lip.serve.conftest import ended, files_in, submit
 from wav2lip.errors import InputError
 from wav2lip.serve.__main__ import serve, warn_of_openness
@@ -137,6 +141,25 @@ def test_jobs_outlive_a_server_that_is_killed_or_stopped(media, tmp_path):
         assert [(job["state"], job["frames"]) for job in jobs] == [("done", 200), ("done", 10)]
         assert {path.stem for path in files_in(data / "results")} == {running, waiting}
         assert server.stop(signal.SIGINT) == 0
+
+
+@pytest.mark.slow
+def test_the_examples_of_the_docs_run_as_they_stand(media, portrait, tmp_path):
+    page = (Path(__file__).parents[3] / "docs" / "serving.md").read_text(encoding="utf-8")
+    example = re.search(r"```python\n(.*?)```", page, flags=re.DOTALL)[1]  # type: ignore[index]
+    asked = re.search(r"^curl .*?$", page, flags=re.MULTILINE)[0]  # type: ignore[index]
+    write_video(tmp_path / "person.mp4", [portrait] * 5)
+    shutil.copy(media / "sound.wav", tmp_path / "speech.wav")
+    with serving(media, tmp_path / "data") as server:
+        done = subprocess.run([sys.executable, "-c", example.replace(":7860", f":{server.port}")],
+                              cwd=tmp_path, capture_output=True, text=True)  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "result.mp4").stat().st_size > 1000
+        if shutil.which("curl"):
+            curl = subprocess.run(shlex.split(asked.replace(":7860", f":{server.port}")), cwd=tmp_path,
+                                  capture_output=True, text=True, check=True)  # fmt: skip
+            job = ended(server.client, json.loads(curl.stdout)["id"])  # type: ignore[arg-type]
+            assert job["state"] == "done" and job["options"]["fit"] == "pingpong"
 
 
 @pytest.mark.parametrize(
