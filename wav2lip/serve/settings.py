@@ -31,6 +31,7 @@ class Settings:
     s3fd_weights: Path | None = None
     data_root: Path | None = None  # folder of data sets that the page may show
     runs: Path | None = None  # folder of trainings that the page may show
+    expert: Path | None = None  # judges sync where the page's doctor looks at clips; None: one learned from them
     workers: int = 1  # jobs made at a time
     warm: int = 2  # generators kept in memory
     upload_mib: int = 512  # of one file
@@ -104,6 +105,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("s3fd_weights", Path, "FILE", "S3FD weights")
     add("data_root", Path, "FOLDER", "data sets that the page may show")
     add("runs", Path, "FOLDER", "trainings that the page may show")
+    add("expert", Path, "FILE", "SyncNet that judges clips shown to the page's doctor; one learned from them if none")
     add("workers", int, "N", "jobs made at a time")
     add("warm", int, "N", "generators kept in memory")
     add("upload_mib", int, "N", "largest file that is taken, in MiB")

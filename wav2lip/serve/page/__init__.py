@@ -34,7 +34,7 @@ def mount(app: FastAPI, service: Service, client_of: Callable[[Request], str | N
     client_of: who sends a request, None if they may not; the page's functions get it as gr.Request.username.
     """
     settings = service.settings
-    doctor = Doctor(settings.data.resolve() / "doctor")
+    doctor = Doctor(settings.data.resolve() / "doctor", expert=settings.expert)
     datasets, trainings = Datasets(settings.data_root), Trainings(settings.runs)
     app.include_router(build_routes(doctor, datasets, trainings))
     page = build(service, doctor, datasets, trainings)

@@ -92,7 +92,7 @@ def summary(content: Mapping[str, Any]) -> str:
     ]  # fmt: skip
     figures = "".join(f"<div><dd>{escape(value)}</dd><dt>{escape(name)}</dt></div>" for value, name in tiles)
     sync = content.get("sync")
-    said = [sync["verdict"]] if sync else []
+    said = [sync["verdict"]] if sync and sync["agreement_found"] is not None else []  # else a warning says why
     return f'<dl class="tiles">{figures}</dl>{_sentences(said, "")}{_warnings(content)}{_lost(content)}'
 
 

@@ -22,6 +22,7 @@ class Desk:
 
     def __init__(self, visitors: Visitors):
         self._visitors = visitors
+        self._shown: dict[str | None, object] = {}  # what each open page follows last, by its session
 
     def submit(
         self, face: str | None, sound: str | None, model: str, faces: str, fit: str, short: str, seam: str,
@@ -37,7 +38,21 @@ class Desk:
         return job.id, wording.told(job)
 
     async def follow(self, job_id: str | None, request: gr.Request) -> AsyncIterator[tuple[Any, Any, Any]]:
-        """How a job goes until it has ended. Yields: what is said of it, the button that cancels it, the history."""
+        """How a job goes until it has ended, or until the page follows another.
+
+        Yields: what is said of it, the button that cancels it, the history.
+        """
+        mine = self._shown[request.session_hash] = object()
+        try:
+            async for seen in self._followed(job_id, request):
+                if self._shown.get(request.session_hash) is not mine:
+                    return
+                yield seen
+        finally:
+            if self._shown.get(request.session_hash) is mine:
+                del self._shown[request.session_hash]
+
+    async def _followed(self, job_id: str | None, request: gr.Request) -> AsyncIterator[tuple[Any, Any, Any]]:
         if job_id is None:
             yield gr.skip(), HIDDEN, gr.skip()
             return

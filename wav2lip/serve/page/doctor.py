@@ -62,8 +62,13 @@ class Doctor:
     """Examines clips, one set at a time; several threads may ask."""
 
     def __init__(self, folder: Path, longest: float = LONGEST, expert: Path | None = None):
-        """folder: for what it works with; emptied at first. expert: judges sync; None: one learned from the clips."""
+        """folder: for what it works with; emptied at first. expert: judges sync; None: one learned from the clips.
+
+        Raises: InputError if that is no file.
+        """
         self.folder, self.longest, self.expert = folder, longest, expert
+        if expert is not None and not expert.is_file():
+            raise InputError(f"--expert {expert}: is no file; give a SyncNet, or leave it out")
         self.process: subprocess.Popen[bytes] | None = None  # the one that runs
         self._busy = threading.Lock()
         self._known: dict[str, Examination] = {}
@@ -80,7 +85,7 @@ class Doctor:
         if len(clips) > MOST_CLIPS:
             raise InputError(f"{len(clips)} clips are too many at once; choose {MOST_CLIPS} at most")
         if not self._busy.acquire(blocking=False):
-            raise InputError("the doctor is looking at somebody else's clips; try again in a few minutes")
+            raise InputError("the doctor is looking at other clips; try again in a few minutes")
         try:
             yield from self._run(self._prepared(client, clips))
         finally:

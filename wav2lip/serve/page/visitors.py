@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import gradio as gr
 from gradio.utils import get_upload_folder
@@ -21,7 +20,6 @@ from wav2lip.serve.service import Service
 from wav2lip.serve.uploads import Kind, Upload
 
 LOOK = 0.4  # seconds between two looks at a job
-T = TypeVar("T")
 
 
 def client_of(request: gr.Request) -> str:
@@ -90,10 +88,17 @@ class Visitors:
         clips = [(Path(file).name, Path(file)) for file in files or ()]
         await asyncio.to_thread(self._check, clips)
         examinations = doctor.examine(client_of(request), clips)
+        looking = None
         try:
-            while (examination := await _next(examinations)) is not None:
+            while True:
+                looking = asyncio.ensure_future(asyncio.to_thread(next, examinations, None))
+                examination = await asyncio.shield(looking)
+                if examination is None:
+                    return
                 yield examination
         finally:
+            if looking is not None:
+                await asyncio.wait([looking])  # a thread is in there still where the visitor has gone meanwhile
             examinations.close()
 
     def _check(self, clips: Sequence[tuple[str, Path]]) -> None:
@@ -110,8 +115,3 @@ def result_name(job: Job) -> str:
 def _stem(name: str) -> str:
     plain = "".join(sign if sign.isalnum() or sign in "-_" else "_" for sign in Path(name).stem)
     return plain[:40].strip("_") or "file"
-
-
-async def _next(iterator: Iterator[T]) -> T | None:
-    """The next of an iterator that takes its time, or None at its end; where the wait is given up, it is finished."""
-    return await asyncio.shield(asyncio.to_thread(next, iterator, None))

@@ -14,7 +14,7 @@ CONTENT = {
     "totals": {"inputs": 3, "inputs_used": 2, "seconds_in": 200.0, "seconds_kept": 150.0, "clips": 9, "clips_kept": 7},
     "lost": [{"stage": "quality", "cause": "dark <b>face</b>", "seconds": 50.0, "inputs": 1}],
     "splits": {name: {"clips": clips, "seconds": 20.0} for name, clips in (("train", 5), ("val", 2), ("test", 0))},
-    "sync": {"verdict": "lips and sound agree in 7 of 9 clips"},
+    "sync": {"agreement_found": True, "verdict": "lips and sound agree in 7 of 9 clips"},
     "warnings": ["Less than 10 minutes <script>alert(1)</script>"],
 }  # fmt: skip
 

@@ -31,7 +31,7 @@ def test_one_examination_at_a_time_and_none_outlives_its_asker(tmp_path, clip):
     running = next(first)
     process = doctor.process
 
-    with pytest.raises(InputError, match="somebody else's clips"):
+    with pytest.raises(InputError, match="looking at other clips"):
         next(doctor.examine("you", [("yours.mp4", clip)]))
     with pytest.raises(InputError, match="no such examination"):
         doctor.find("you", running.id)
@@ -49,10 +49,16 @@ def test_one_that_takes_too_long_is_ended_with_a_sentence(tmp_path, clip):
     assert doctor.process is None
 
 
+def test_an_expert_that_is_not_there_is_said_at_start(tmp_path):
+    with pytest.raises(InputError, match=r"--expert .*none\.pth: is no file"):
+        Doctor(tmp_path / "work", expert=tmp_path / "none.pth")
+
+
 @pytest.mark.slow
 def test_what_the_doctor_says_against_the_clips_is_told_without_the_servers_paths(tmp_path, talking):
-    doctor = Doctor(tmp_path / "work", expert=tmp_path / "none.pth")
-    with pytest.raises(InputError, match=r"none\.pth") as refused:
+    (tmp_path / "text.pth").write_text("no checkpoint")
+    doctor = Doctor(tmp_path / "work", expert=tmp_path / "text.pth")
+    with pytest.raises(InputError, match=r"text\.pth") as refused:
         list(doctor.examine("me", [("mine.mp4", talking)]))
     assert str(doctor.folder) not in str(refused.value)
 
