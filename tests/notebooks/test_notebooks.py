@@ -1,8 +1,11 @@
 """The notebooks as files, and run from top to bottom in a stand-in for Colab."""
 
 import ast
+import importlib.util
+import os
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import nbformat
@@ -82,7 +85,7 @@ class Machine:
             last = next(n for n, cell in enumerate(book.cells) if cell.source.startswith(f"# @title {until}"))
             del book.cells[last + 1 :]
         client = NotebookClient(book, timeout=400, kernel_name="python3", resources={"metadata": {"path": self.folder}})
-        env = {"PYTHONPATH": f"{ROOT}:{STAND_IN}", "DRIVE": str(self.drive), "COMPUTER": str(self.computer)}
+        env = {"PYTHONPATH": f"{ROOT}{os.pathsep}{STAND_IN}", "DRIVE": str(self.drive), "COMPUTER": str(self.computer)}
         try:
             with pytest.MonkeyPatch.context() as patch:
                 for variable, value in env.items():
@@ -174,3 +177,37 @@ def test_a_wrong_setting_stops_the_notebook_with_one_sentence(colab):
         colab("machine").run("train", PLAN="everything", ON_DRIVE=False)
     assert "error: PLAN is 'everything'; choose one of first look, own model" in str(stopped.value)
     assert "training.py" not in str(stopped.value)
+
+
+@pytest.fixture
+def install(monkeypatch):
+    """Runs a notebook's cell that installs, where the toolkit is not; gives what pip is asked for."""
+    asked = []
+
+    def pip(command, **_):
+        asked.append(command[-1])
+        return subprocess.CompletedProcess(command, 1 if "broken" in command[-1] else 0, "", "no such repository")
+
+    monkeypatch.setattr(subprocess, "run", pip)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+
+    def run(name, source):
+        cell = next(cell for cell in read(name).cells if cell.source.startswith("# @title 1. Install"))
+        exec(cell.source, {"INSTALL_FROM": source})
+        return asked
+
+    return run
+
+
+@pytest.mark.parametrize("name", ["train", "inference"])
+def test_the_toolkit_is_installed_from_a_git_address_or_a_folder(name, install):
+    install(name, "https://example.org/toolkit.git")
+    assert install(name, "/content/toolkit") == ["git+https://example.org/toolkit.git", "/content/toolkit"]
+
+
+@pytest.mark.parametrize("name", ["train", "inference"])
+def test_where_it_cannot_be_installed_the_notebook_stops_and_says_why(name, install):
+    with pytest.raises(SystemExit, match="Fill in INSTALL_FROM above"):
+        install(name, "")
+    with pytest.raises(SystemExit, match="no such repository"):
+        install(name, "https://example.org/broken.git")
