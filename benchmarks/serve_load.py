@@ -1,6 +1,6 @@
 """Many clients of one server at a time: are jobs lost, how long do they take, does memory stay?
 
-    python benchmarks/serve_load.py [--clients 20] [--jobs 5] [--seconds 1500] [--checkpoint FILE]
+    python benchmarks/serve_load.py [--clients 20] [--jobs 5] [--seconds 1500] [--length 2] [--checkpoint FILE]
 
 Starts python -m wav2lip.serve on loopback with a key for each client. A client uploads a face and a sound, waits for
 the result, fetches it, compares its SHA-256 with the record's and begins anew; half of its jobs use the uploads of the
@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+import numpy as np
 import torch
 
 from models import Wav2Lip
@@ -30,7 +31,6 @@ from wav2lip.checkpoints import Checkpoint, save_checkpoint
 from wav2lip.sample import write_sample
 from wav2lip.serve.keys import PREFIX, hash_of, write
 
-SECONDS = 2.0  # of each sound and video
 OPTIONS = {"box": [60, 230, 50, 210]}  # detection would be most of the work and none of the server's
 SAMPLED = 0.5  # seconds between two looks at the server's memory
 
@@ -52,7 +52,7 @@ def main() -> None:
         folder = Path(name)
         keys = {f"client{number:02d}": f"{PREFIX}benchmark{number}" for number in range(args.clients)}
         write(folder / "keys", {client: hash_of(key) for client, key in keys.items()})
-        face, sound = write_sample(folder / "media", clips=2, seconds=SECONDS)
+        face, sound = write_sample(folder / "media", clips=2, seconds=args.length)
         process, url = start(folder, args.checkpoint or thin(folder / "thin.pth"))
         try:
             seen, begin, over = Seen(), time.monotonic(), threading.Event()
@@ -81,6 +81,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--clients", type=int, default=20)
     parser.add_argument("--jobs", type=int, default=5, help="of each client")
     parser.add_argument("--seconds", type=float, default=1500.0, help="after which no client begins another job")
+    parser.add_argument("--length", type=float, default=2.0, help="seconds of each sound and video")
     parser.add_argument("--checkpoint", type=Path)
     return parser.parse_args()
 
@@ -166,11 +167,10 @@ def report(args: argparse.Namespace, seen: Seen, seconds: float, code: int) -> N
     print(f"lost: {len(seen.lost)} {seen.lost[:3] or ''}; asked again after a refusal: {seen.refused}")
     print(f"latency: median {statistics.median(done):.1f} s, 95% {done[int(0.95 * (len(done) - 1))]:.1f} s")
     if seen.memory:
-        tenth = max(1, len(seen.memory) // 10)
-        print(
-            f"server's memory: {seen.memory[0]:.0f} MiB at start, {max(seen.memory):.0f} at most, "
-            f"{statistics.median(seen.memory[-tenth:]):.0f} at the end"
-        )
+        quarters = [quarter.tolist() for quarter in np.array_split(seen.memory, 4)]
+        medians = ", ".join(f"{statistics.median(quarter):.0f}" for quarter in quarters)
+        print(f"server's memory: {seen.memory[0]:.0f} MiB at start, {max(seen.memory):.0f} at most; "
+              f"median of each quarter: {medians}; {seen.memory[-1]:.0f} at the end")  # fmt: skip
     print(f"the server's exit code: {code}")
 
 

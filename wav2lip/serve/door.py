@@ -73,7 +73,7 @@ class Door:
         if request.scope["method"] in SAFE:
             return
         origin = request.headers.get("origin")
-        foreign = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
+        foreign = origin is not None and origin.partition("://")[2] != request.headers.get("host")
         if foreign or request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
             raise NotAllowed("requests from pages of another site are refused; send it from this server's own page")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
@@ -74,6 +74,7 @@ def _client(request: Request) -> str:
     return request.state.client
 
 
+Take = Callable[..., Upload]
 Services = Annotated[Service, Depends(_service)]
 ClientName = Annotated[str, Depends(_client)]
 
@@ -92,7 +93,8 @@ async def upload(request: Request, service: Services, client: ClientName) -> Upl
         file = form.get("file")
         if not isinstance(file, UploadFile):
             raise InputError("file: is missing; send a form with a field `file` that is a file")
-        return UploadOut.of(await _take(service, client, file, "any"))
+        taken = await run_in_threadpool(service.uploads.take, client, file.file, file.filename or "")
+        return UploadOut.of(taken)
 
 
 @router.get("/uploads/{upload_id}", tags=["uploads"])
@@ -114,17 +116,18 @@ async def submit(request: Request, service: Services, client: ClientName) -> Job
 
     The answer comes at once, with the job's id; ask for it until its state is done, failed or cancelled.
     """
-    if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-        async with _form(request) as form:
-            model, options = _words(form, "model"), OPTIONS.validate_json(_words(form, "options") or "{}")
-            face = await _given(service, client, form, "face")
-            audio = await _given(service, client, form, "audio")
-    else:
-        wanted = JobIn.model_validate_json(await request.body())
-        face = await run_in_threadpool(service.uploads.get, client, wanted.face)
-        audio = await run_in_threadpool(service.uploads.get, client, wanted.audio)
-        model, options = wanted.model, wanted.options
-    return JobOut.of(await run_in_threadpool(service.jobs.submit, client, face, audio, model, options))
+    with service.uploads.together() as take:
+        if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+            async with _form(request) as form:
+                model, options = _words(form, "model"), OPTIONS.validate_json(_words(form, "options") or "{}")
+                face = await _given(service, take, client, form, "face")
+                audio = await _given(service, take, client, form, "audio")
+        else:
+            wanted = JobIn.model_validate_json(await request.body())
+            face = await run_in_threadpool(service.uploads.get, client, wanted.face)
+            audio = await run_in_threadpool(service.uploads.get, client, wanted.audio)
+            model, options = wanted.model, wanted.options
+        return JobOut.of(await run_in_threadpool(service.jobs.submit, client, face, audio, model, options))
 
 
 @router.get("/jobs", tags=["jobs"])
@@ -183,15 +186,11 @@ def _words(form: FormData, name: str) -> str:
     return value
 
 
-async def _given(service: Service, client: str, form: FormData, kind: Kind) -> Upload:
+async def _given(service: Service, take: Take, client: str, form: FormData, kind: Kind) -> Upload:
     """The face or the sound of a form: a file, or the id of one."""
     value = form.get(kind)
     if isinstance(value, UploadFile):
-        return await _take(service, client, value, kind)
+        return await run_in_threadpool(take, client, value.file, value.filename or "", kind)
     if not value:
         raise InputError(f"{kind}: is missing; send a file, or the id of an upload")
     return await run_in_threadpool(service.uploads.get, client, value)
-
-
-async def _take(service: Service, client: str, file: UploadFile, kind: Kind) -> Upload:
-    return await run_in_threadpool(service.uploads.take, client, file.file, file.filename or "", kind)

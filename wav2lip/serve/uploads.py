@@ -7,7 +7,7 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
@@ -94,6 +94,22 @@ class Uploads:
             path.unlink(missing_ok=True)
             raise
         return upload
+
+    @contextmanager
+    def together(self) -> Iterator[Callable[..., Upload]]:
+        """Gives `take`; what it took is removed again where the block raises, as when the second file is none."""
+        taken: list[Upload] = []
+
+        def take(client: str, source: BinaryIO | str | PathLike[str], name: str, kind: Kind = "any") -> Upload:
+            taken.append(self.take(client, source, name, kind))
+            return taken[-1]
+
+        try:
+            yield take
+        except BaseException:
+            for upload in taken:
+                self.remove(upload.client, upload.id)
+            raise
 
     def get(self, client: str, upload_id: str) -> Upload:
         """A client's file. Raises: NotThere if it is not there any more, or another's."""

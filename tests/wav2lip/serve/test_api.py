@@ -10,7 +10,7 @@ import av
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.wav2lip.serve.conftest import FRAMES, HERE, OPTIONS, ended, submit
+from tests.wav2lip.serve.conftest import FRAMES, HERE, OPTIONS, ended, files_in, submit
 from wav2lip.serve.app import create_app
 
 
@@ -231,3 +231,16 @@ def test_a_fault_of_the_server_is_told_without_its_traceback(server, monkeypatch
     answer = client.get("/v1/jobs")
     assert (answer.status_code, list(answer.json())) == (500, ["error"])
     assert "ZeroDivision" not in answer.text
+
+
+def test_files_of_a_job_that_was_refused_are_not_kept(server, media, tmp_path):
+    client = server(queue_length=1)
+    running = submit(client, media, "minute.wav").json()["id"]
+    state_of(client, running, "running")
+    assert submit(client, media).status_code == 202
+    before = files_in(tmp_path / "data" / "uploads")
+    assert submit(client, media).status_code == 503
+    wrong = {"face": (media / "face.mp4").read_bytes(), "audio": b"no sound"}
+    assert client.post("/v1/jobs", files=wrong).status_code == 422
+    assert files_in(tmp_path / "data" / "uploads") == before and len(before) == 4
+    client.delete(f"/v1/jobs/{running}")

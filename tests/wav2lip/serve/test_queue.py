@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from wav2lip.errors import InputError
+from wav2lip.serve import workers
 from wav2lip.serve.job import JobOptions
 from wav2lip.serve.refusals import Full, NotNow, NotThere, TooMany
 from wav2lip.serve.service import Service
@@ -127,3 +129,41 @@ def test_options_that_cannot_be_are_refused_when_they_are_made(options):
 def test_stored_options_come_back_as_they_were():
     options = JobOptions(pads=(1, 2, 3, 4), box=(1, 2, 3, 4), fit="freeze", face_at=None, end=2.0)
     assert JobOptions.from_json(options.as_json()) == options
+
+
+def test_a_database_that_is_away_for_a_while_costs_no_job_and_no_worker(service, ask, monkeypatch):
+    monkeypatch.setattr(workers, "AGAIN", 0.01)
+    one, away = service(), {"take": 2, "end": 2}
+
+    def now_and_then(name: str):  # type: ignore[no-untyped-def]
+        real = getattr(one.jobs, name)
+
+        def call(*given: object, **more: object) -> object:
+            if away[name]:
+                away[name] -= 1
+                raise OperationalError("SELECT", {}, Exception("the line is broken"))
+            return real(*given, **more)
+
+        return call
+
+    for name in away:
+        monkeypatch.setattr(one.jobs, name, now_and_then(name))
+    job = ask(one, box=(8, 56, 8, 56), silence="off")
+    one.start()
+    try:
+        assert one.jobs.wait("ann", job.id, 60).state == "done"
+        assert away == {"take": 0, "end": 0} and one.works
+    finally:
+        one.stop()
+
+
+def test_a_job_that_runs_too_long_ends_with_a_sentence_and_leaves_nothing(service, ask):
+    one = service(job_seconds=1e-6)
+    job = ask(one, box=(8, 56, 8, 56), silence="off")
+    one.start()
+    try:
+        failed = one.jobs.wait("ann", job.id, 60)
+    finally:
+        one.stop()
+    assert failed.state == "failed" and "ran longer than 1e-06 s" in failed.error
+    assert list(one.jobs.folder.iterdir()) == []
