@@ -58,15 +58,20 @@ def build_parser() -> argparse.ArgumentParser:
         help="its own sound, another clip's, or both (default)")  # fmt: skip
     add = _mode(modes, "filelist", "a generator on one of the paper's lists", filelist)
     add("--checkpoint_path", required=True, type=Path, metavar="FILE", help="generator")
-    add("--filelist", required=True, type=Path, metavar="FILE", help="as published")
-    add("--protocol", required=True, choices=tuple(PROTOCOLS), help="whose list it is")
+    _add_list(add, required=True)
     add("--data_root", required=True, type=Path, metavar="DIR", help="folder of the videos that it names")
     add = _mode(modes, "compare", "several generators, or folders of made videos", compare)
     add("systems", nargs="+", metavar="NAME=PATH", help="a checkpoint, or a folder of made videos")
     _add_data(add, required=False)
+    _add_list(add, required=False)
     add("--truth", type=Path, metavar="DIR", help="folder of the real videos, for folders")
     add("--sound", nargs="+", choices=(TRUE, SHUFFLED), default=[TRUE], help="what checkpoints hear (default: true)")
     return parser
+
+
+def _add_list(add: Callable[..., object], required: bool) -> None:
+    add("--filelist", required=required, type=Path, metavar="FILE", help="one of the paper's lists, as published")
+    add("--protocol", required=required, choices=tuple(PROTOCOLS), help="whose list it is")
 
 
 def _add_data(add: Callable[..., object], required: bool) -> None:
@@ -116,9 +121,12 @@ def checkpoint(args: argparse.Namespace) -> list[System]:
 
 def filelist(args: argparse.Namespace) -> list[System]:
     """Systems of the mode filelist."""
+    return _on_list({args.checkpoint_path.stem: args.checkpoint_path}, args)
+
+
+def _on_list(checkpoints: dict[str, Path], args: argparse.Namespace) -> list[System]:
     found = read_list(args.filelist, args.data_root, args.protocol, args.limit)
-    name = args.checkpoint_path.stem
-    return of_list({name: args.checkpoint_path}, found, args.protocol, args.data_root, args.out / "made")
+    return of_list(checkpoints, found, args.protocol, args.data_root, args.out / "made")
 
 
 def compare(args: argparse.Namespace) -> list[System]:
@@ -134,6 +142,12 @@ def compare(args: argparse.Namespace) -> list[System]:
         raise InputError(
             "--truth: beside checkpoints, folders are compared with the clips of --data_root; leave it out"
         )
+    if (args.filelist is None) != (args.protocol is None):
+        raise InputError("--filelist and --protocol belong together; give both or none")
+    if args.filelist is not None:
+        if folders:
+            raise InputError(f"{next(iter(folders.values()))}: is a folder; --filelist is for checkpoints alone")
+        return _on_list(checkpoints, args)
     if args.truth is not None:
         return of_pairs(folders, videos_in(args.truth), args.limit)
     clips = _real(args)
@@ -179,7 +193,7 @@ def settings_of(args: argparse.Namespace) -> Settings:
     """Flags to settings; a detector that is left open is the one that there is."""
     given = {field.name: getattr(args, field.name) for field in fields(Settings)}
     if given["lse_frames"] is None:
-        protocol = getattr(args, "protocol", RESYNCED)
+        protocol = getattr(args, "protocol", None) or RESYNCED
         given["lse_frames"] = "track" if PROTOCOLS[protocol] == RESYNCED else "whole"
     settings = Settings(**given)
     return replace(settings, detector=detector_of(settings).name)

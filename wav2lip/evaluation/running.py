@@ -10,13 +10,14 @@ from pathlib import Path
 
 import torch
 
-from wav2lip.devices import cores
 from wav2lip.errors import USER_ERRORS, log_to_terminal
 from wav2lip.evaluation.judges import Judges
 from wav2lip.evaluation.measure import measure
 from wav2lip.evaluation.records import Record, Records
 from wav2lip.evaluation.settings import Settings
 from wav2lip.evaluation.takes import System, Take
+
+THREADS = 1  # of torch in each process, however many there are: with others floats are added in another order
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,8 @@ class Job:
 class Worker:
     """Measures takes in a process of its own, or in this one."""
 
-    def __init__(self, settings: Settings, out: Path, threads: int):
-        torch.set_num_threads(threads)
+    def __init__(self, settings: Settings, out: Path):
+        torch.set_num_threads(THREADS)
         self.judges, self.records, self.boxes = Judges.of(settings), Records(out), out / "faces"
 
     def __call__(self, job: Job) -> Record:
@@ -47,9 +48,9 @@ class Worker:
 _worker: list[Worker] = []  # that of this process
 
 
-def _begin(settings: Settings, out: Path, threads: int) -> None:
+def _begin(settings: Settings, out: Path) -> None:
     log_to_terminal()
-    _worker.append(Worker(settings, out, threads))
+    _worker.append(Worker(settings, out))
 
 
 def _work(job: Job) -> Record:
@@ -88,10 +89,12 @@ def run(
 def _measuring(settings: Settings, out: Path, workers: int, jobs: Sequence[Job]) -> Iterator[Iterator[Record]]:
     if workers <= 1:
         threads = torch.get_num_threads()
-        worker = Worker(settings, out, threads) if jobs else None
-        yield iter(()) if worker is None else map(worker, jobs)
+        try:
+            yield map(Worker(settings, out), jobs) if jobs else iter(())
+        finally:
+            torch.set_num_threads(threads)
         return
     Judges.of(settings)  # a wrong file is said here: a process of the pool that fails to begin is begun again, for ever
-    pool = multiprocessing.get_context("spawn").Pool(workers, _begin, (settings, out, max(1, cores() // workers)))
+    pool = multiprocessing.get_context("spawn").Pool(workers, _begin, (settings, out))
     with pool:
         yield pool.imap_unordered(_work, jobs)
