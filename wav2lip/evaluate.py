@@ -14,10 +14,11 @@ from wav2lip.devices import cores
 from wav2lip.errors import InputError, run
 from wav2lip.evaluation.dataset import RealClip, real_clips
 from wav2lip.evaluation.judges import detector_of
-from wav2lip.evaluation.lists import PROTOCOLS, RESYNCED, read_list
+from wav2lip.evaluation.lists import DUBBED, PROTOCOLS, RESYNCED, TTS, Pair, read_list
 from wav2lip.evaluation.page import write_page
 from wav2lip.evaluation.report import write_markdown
 from wav2lip.evaluation.results import results_of
+from wav2lip.evaluation.resynced import made_ready
 from wav2lip.evaluation.running import run as run_all
 from wav2lip.evaluation.settings import FRAMES, Settings
 from wav2lip.evaluation.systems import SHUFFLED, TRUE, of_checkpoints, of_list, of_pairs, of_videos, videos_in
@@ -70,7 +71,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_list(add: Callable[..., object], required: bool) -> None:
-    add("--filelist", required=required, type=Path, metavar="FILE", help="one of the paper's lists, as published")
+    add(
+        "--filelist", type=Path, metavar="FILE", help="one of the paper's lists, as published; resynced_dubbed has none"
+    )
     add("--protocol", required=required, choices=tuple(PROTOCOLS), help="whose list it is")
 
 
@@ -125,7 +128,14 @@ def filelist(args: argparse.Namespace) -> list[System]:
 
 
 def _on_list(checkpoints: dict[str, Path], args: argparse.Namespace) -> list[System]:
-    found = read_list(args.filelist, args.data_root, args.protocol, args.limit)
+    if (args.filelist is None) != (args.protocol == DUBBED):
+        raise InputError(f"--protocol {args.protocol}: give --filelist FILE, the list itself; {DUBBED} alone has none")
+    if args.protocol == DUBBED:
+        found = [Pair(n, file, file) for n, file in enumerate(videos_in(args.data_root, args.limit).values())]
+    else:
+        found = read_list(args.filelist, args.data_root, args.protocol, args.limit)
+    if PROTOCOLS[args.protocol] == RESYNCED:
+        found = made_ready(found, args.out / "shown", lengthen=args.protocol == TTS)
     return of_list(checkpoints, found, args.protocol, args.data_root, args.out / "made")
 
 
@@ -142,11 +152,11 @@ def compare(args: argparse.Namespace) -> list[System]:
         raise InputError(
             "--truth: beside checkpoints, folders are compared with the clips of --data_root; leave it out"
         )
-    if (args.filelist is None) != (args.protocol is None):
-        raise InputError("--filelist and --protocol belong together; give both or none")
-    if args.filelist is not None:
+    if args.filelist is not None and args.protocol is None:
+        raise InputError("--filelist: says nothing without --protocol, whose list it is; give both")
+    if args.protocol is not None:
         if folders:
-            raise InputError(f"{next(iter(folders.values()))}: is a folder; --filelist is for checkpoints alone")
+            raise InputError(f"{next(iter(folders.values()))}: is a folder; --protocol is for checkpoints alone")
         return _on_list(checkpoints, args)
     if args.truth is not None:
         return of_pairs(folders, videos_in(args.truth), args.limit)

@@ -13,7 +13,8 @@ from wav2lip.crops import Pads
 from wav2lip.errors import InputError
 
 LRS, RESYNCED = "lrs", "resynced"
-PROTOCOLS = {"lrs2": LRS, "lrs3": LRS, "lrw": LRS, "resynced": RESYNCED}
+TTS, DUBBED = "resynced_tts", "resynced_dubbed"  # synthetic speech; every video with its own sound, without a list
+PROTOCOLS = {"lrs2": LRS, "lrs3": LRS, "lrw": LRS, "resynced": RESYNCED, TTS: RESYNCED, DUBBED: RESYNCED}
 OF_LRS, OF_RESYNCED = "<sound's clip id> <face's clip id>", "<face's file name> <sound's file name>"
 PADS = {LRS: Pads(0, 0, 0, 0), RESYNCED: Pads(0, 10, 0, 0)}  # of the public generators
 
@@ -25,6 +26,7 @@ class Pair:
     line: int  # from 0, as the public generators name their results
     face: Path
     audio: Path
+    shown: Path | None = None  # what the generator is given, if that is not the face's file itself
 
 
 def read_list(path: Path, data_root: Path, protocol: str, limit: int | None = None) -> list[Pair]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from wav2lip.errors import InputError
-from wav2lip.evaluation.lists import LRS, PADS, PROTOCOLS, Pair
+from wav2lip.evaluation.lists import PADS, PROTOCOLS, Pair
 from wav2lip.evaluation.takes import REAL, Order, System, Take
 from wav2lip.media.writer import CONTAINERS
 
@@ -123,8 +123,8 @@ def of_list(
             Take(
                 str(pair.line),
                 folder / name / f"{pair.line}.mp4",
-                source=pair.face,
-                order=Order(checkpoint, pair.face, pair.audio, PADS[kind], not_longer=kind == LRS),
+                source=pair.shown or pair.face,
+                order=Order(checkpoint, pair.shown or pair.face, pair.audio, PADS[kind], not_longer=True),
             )
             for pair in pairs
         )

@@ -190,8 +190,12 @@ def test_videos_by_themselves_have_sync_and_no_likeness_and_a_broken_one_does_no
         (["compare", "tuned"], "tuned: give NAME=PATH"),
         (["compare", "real=."], "real=.: real cannot be its name"),
         (["compare", "a=."], "give --truth"),
-        (["compare", "a=.", "--truth", ".", "--filelist", "list.txt"], "--filelist and --protocol belong together"),
+        (["compare", "a=.", "--truth", ".", "--filelist", "list.txt"], "--filelist: says nothing without --protocol"),
         (["compare", "a=.", "--data_root", ".", "--filelist", "list.txt", "--protocol", "lrs2"], "is a folder"),
+        (
+            ["filelist", "--checkpoint_path", "a", "--data_root", ".", "--protocol", "lrs2"],
+            "lrs2: give --filelist FILE",
+        ),
     ],
 )
 def test_a_wrong_flag_is_one_sentence(flags, said, tmp_path, monkeypatch):
