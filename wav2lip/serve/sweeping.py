@@ -26,7 +26,8 @@ class Sweeper:
     def __init__(self, settings: Settings, database: Database, uploads: Uploads, jobs: Jobs):
         self._keep = settings.keep_hours * HOUR
         self._coming = max(settings.upload_seconds, settings.job_seconds)  # a file without a record may still be made
-        self._page = settings.data.resolve() / "page"  # what browsers sent to Gradio
+        data = settings.data.resolve()
+        self._shown = (data / "page", data / "doctor")  # what browsers sent to Gradio; what the page's doctor found
         self._database, self._uploads, self._jobs = database, uploads, jobs
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper")
@@ -51,7 +52,7 @@ class Sweeper:
         gone = self._results(now) + self._old_uploads(now)
         for folder in (self._uploads.folder, self._jobs.folder):
             gone += self._unknown(folder, now - age)
-        return gone + _older(self._page, now - self._keep)
+        return gone + sum(_older(folder, now - self._keep) for folder in self._shown)
 
     def _run(self) -> None:
         while not self._stop.wait(EVERY):

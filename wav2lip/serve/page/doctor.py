@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wav2lip.errors import BAD_INPUT, InputError
+from wav2lip.serve.page.datasets import DATASET, REPORT
 from wav2lip.serve.refusals import NotThere
 
 LONGEST = 600.0  # seconds that one examination may take
@@ -94,7 +95,7 @@ class Doctor:
     def find(self, client: str, id: str) -> Examination:
         """A client's own examination."""
         found = self._known.get(id)
-        if found is None or found.client != client:
+        if found is None or found.client != client or not (found.report / REPORT).is_file():
             raise NotThere("there is no such examination; let the doctor look again")
         return found
 
@@ -138,6 +139,7 @@ class Doctor:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(EVERY)
         shutil.rmtree(examination.folder / "clips")
+        _remove_but(examination.report, (DATASET, REPORT))
         yield self._judged(examination, process.returncode)
 
     def _judged(self, examination: Examination, code: int) -> Examination:
@@ -149,3 +151,12 @@ class Doctor:
         examination.fit = code == FIT
         examination.faults = [line.removeprefix(VERDICT) for line in lines if line.startswith(VERDICT)]
         return examination
+
+
+def _remove_but(folder: Path, kept: Sequence[str]) -> None:
+    """Remove the pictures and sounds that were cut; what is kept tells of them."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name not in kept:
+            path.unlink()

@@ -91,7 +91,7 @@ def seen(training: Training) -> str:
     videos = "".join(
         f"<figure><figcaption><b>Step {int(path.stem.removeprefix('step')):,}</b> true · "
         f'masked · generated</figcaption><video controls preload="metadata" playsinline '
-        f'src="{_address("previews", training=training.name, file=path.name)}"></video></figure>'
+        f'src="{_address("previews", training=training.name, file=path.name)}#t=0.1"></video></figure>'
         for path in training.previews[-VIDEOS:][::-1]
     )
     parts = [("Validation", strips + sync), ("Previews, with sound", videos)]

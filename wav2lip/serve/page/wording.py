@@ -60,11 +60,11 @@ def players(job: Job) -> str:
         if job.face.still
         else f'<video src="{face}" controls playsinline preload="metadata" data-part="before"></video>'
     )
-    name = escape(result_name(job))
+    name, play = escape(result_name(job)), "Play" if job.face.still else "Play both"
     return f"""<div class="page"><div class="players"><figure><figcaption><b>Before</b></figcaption>{before}</figure>
 <figure><figcaption><b>After</b></figcaption>
 <video src="{result}" controls playsinline preload="auto" data-part="after"></video></figure></div>
-<div class="actions"><button type="button" data-do="both">Play both</button>
+<div class="actions"><button type="button" data-do="both">{play}</button>
 <a href="{result}" download="{name}">Save the result</a></div></div>"""
 
 

@@ -79,7 +79,8 @@ def test_a_short_clip_is_examined_and_its_verdict_and_report_shown(tmp_path, tal
         "nobody knows whether lips and sound agree: there is too little to tell; give --expert or more data"
     ]
     assert time.monotonic() - began < 600
-    assert doctor.find("me", last.id).report.joinpath("report.html").is_file()
+    kept = sorted(path.name for path in doctor.find("me", last.id).report.iterdir())
+    assert kept == ["dataset.json", "report.html"]
     page = told(last)
     assert "Not yet" in page
     assert f"page/examinations/{last.id}" in page
