@@ -23,6 +23,7 @@ import wav2lip.serve.settings
 from configs import reference
 from configs.comments import explained
 from docs.tools import commands
+from train.scores import shift_curve
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -214,6 +215,15 @@ def test_a_translation_tells_the_same_commands_and_has_the_same_parts(page):
     assert ours.count("\n|") == theirs.count("\n|")
     code = [set(re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))) for text in (ours, theirs)]
     assert code[0] == code[1]
+
+
+def test_every_curve_on_the_page_of_curves_is_one_that_training_draws():
+    text = (DOCS / "curves.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(?:val|train)/(\w+)`", text))
+    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "train").rglob("*.py"))
+    assert len(named) > 15
+    unknown = [name for name in named if not re.search(rf"\"(val/)?{name}\"", sources)]
+    assert [name for name in unknown if name not in shift_curve.BETTER] == []
 
 
 # What the release can be told, from its description: flags of its programs, fields of its hparams.
