@@ -27,9 +27,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 CONTEXT = Path(__file__).resolve().parents[1]
-PYTHON = "/opt/python"  # where the stand-in for the base image has it
-IMAGE_PATH = "/opt/image/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-INSIDE = "--inside"  # set where the mount namespace is ours
+ENVIRONMENT = "/opt/image"  # of the image's Python
+IMAGE_PATH = f"{ENVIRONMENT}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+INSIDE = "--inside"  # set where the mount namespace is ours, to the folder to work in
 PATIENCE = 300  # seconds until the health check must be content
 
 
@@ -45,16 +45,18 @@ class Image:
     entrypoint: list[str] = field(default_factory=list)
     command: list[str] = field(default_factory=list)
     health: list[str] = field(default_factory=list)
+    volumes: list[str] = field(default_factory=list)
 
-    def start(self, words: Sequence[str], env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    def start(self, words: Sequence[str], env: Mapping[str, str], quiet: bool = False) -> subprocess.Popen[bytes]:
         """Start a program in it, as its user and in its folder."""
         inside = f"cd {shlex.quote(self.folder)} && exec {shlex.join(words)}"
         chroot = ["chroot", f"--userspec={self.user}:{self.user}", str(self.root), "/bin/sh", "-c", inside]
-        return subprocess.Popen(chroot, env=dict(env))
+        said = subprocess.DEVNULL if quiet else None
+        return subprocess.Popen(chroot, env=dict(env), stdout=said, stderr=said)
 
-    def run(self, words: Sequence[str], env: Mapping[str, str]) -> int:
-        """Run a program in it; returns the exit code."""
-        return self.start(words, env).wait()
+    def healthy(self) -> bool:
+        """Whether its health check is content."""
+        return self.start(self.health, self.env, quiet=True).wait() == 0
 
 
 def instructions(text: str) -> Iterator[tuple[str, str]]:
@@ -106,7 +108,7 @@ def build(file: Path, image: Image, build_args: Mapping[str, str], host_env: Map
             key, _, default = rest.partition("=")
             image.args[key] = build_args.get(key, default)
         elif name == "RUN":
-            if image.run(words_of(rest), dict(host_env) | image.args | image.env):
+            if image.start(words_of(rest), dict(host_env) | image.args | image.env).wait():
                 raise SystemExit(f"{file}: failed at RUN {rest}")
         elif name == "COPY":
             copy(rest, image)
@@ -122,7 +124,9 @@ def build(file: Path, image: Image, build_args: Mapping[str, str], host_env: Map
             image.entrypoint = words_of(rest)
         elif name == "CMD":
             image.command = words_of(rest)
-        elif name not in ("VOLUME", "EXPOSE"):  # which say what is mounted and published
+        elif name == "VOLUME":
+            image.volumes.append(rest)
+        elif name != "EXPOSE":  # which ports are published is said when it is run
             raise SystemExit(f"{file}: {name} is not known here")
 
 
@@ -147,26 +151,31 @@ def home_of(image: Image) -> str:
     return next(line.split(":")[5] for line in lines if line.split(":")[2] == image.user)
 
 
+def mount_volumes(image: Image, read_only: bool) -> None:
+    """A new volume at each VOLUME. read_only: the rest cannot be written to, but for /tmp, as compose.yaml has it."""
+    for volume in image.volumes:
+        mount("-t", "tmpfs", "-o", f"uid={image.user},mode=755", "tmpfs", str(image.root / volume.lstrip("/")))
+    if read_only:
+        mount("-t", "tmpfs", "tmpfs", str(image.root / "tmp"))
+        mount("-o", "remount,ro", str(image.root))
+
+
 def serve(image: Image, command: Sequence[str]) -> None:
     """Start what the image starts, wait for its health check, stop it as docker stop does."""
     server = image.start([*image.entrypoint, *(command or image.command)], image.env)
     began = time.monotonic()
-    while image.run(image.health, image.env):
+    while not image.healthy():
         if server.poll() is not None:
             raise SystemExit(f"the server ended with exit code {server.returncode}")
         if time.monotonic() - began > PATIENCE:
             server.kill()
             raise SystemExit(f"the health check was not content within {PATIENCE} s")
         time.sleep(2)
-    say(f"healthy after {time.monotonic() - began:.0f} s, running as uid {uid_of(server)}")
+    status = (image.root / f"proc/{server.pid}/status").read_text(encoding="utf-8")
+    uid = status.partition("Uid:")[2].split()[0]
+    say(f"healthy after {time.monotonic() - began:.0f} s, running as user {uid}")
     server.send_signal(signal.SIGTERM)
     say(f"stopped with exit code {server.wait(timeout=60)}")
-
-
-def uid_of(process: subprocess.Popen[bytes]) -> str:
-    """Who a program runs as."""
-    status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
-    return status.partition("Uid:")[2].split()[0]
 
 
 def mount_image(scratch: Path, checkpoints: Path | None) -> Path:
@@ -179,18 +188,16 @@ def mount_image(scratch: Path, checkpoints: Path | None) -> Path:
     mount("-t", "proc", "proc", str(root / "proc"))
     mount("--rbind", "/dev", str(root / "dev"))
     (root / "tmp").chmod(0o1777)
-    bind(Path(sys.base_prefix), root / PYTHON.lstrip("/"))
     if checkpoints:
-        bind(checkpoints.resolve(), root / "checkpoints")
-    python = f"{PYTHON}/bin/python{sys.version_info.major}.{sys.version_info.minor}"
-    subprocess.run(["chroot", str(root), python, "-m", "venv", "/opt/image"], check=True)
+        (root / "checkpoints").mkdir()
+        mount("--bind", "-o", "ro", str(checkpoints.resolve()), str(root / "checkpoints"))
+    python = Path(sys.base_prefix)
+    for folder in python.parents[:-1]:  # for users who are not root to get there, as to a Python in /usr/local
+        shown = root / folder.relative_to("/")
+        shown.chmod(shown.stat().st_mode | 0o011)
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    subprocess.run(["chroot", str(root), str(python / "bin" / version), "-m", "venv", ENVIRONMENT], check=True)
     return root
-
-
-def bind(folder: Path, at: Path) -> None:
-    """Show a folder of this machine in the image too."""
-    at.mkdir(parents=True, exist_ok=True)
-    mount("--bind", str(folder), str(at))
 
 
 def mount(*words: str) -> None:
@@ -205,24 +212,37 @@ def say(text: str) -> None:
 
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    last = "What is behind -- goes to its entry point instead of its CMD."
+    shape = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, epilog=last, formatter_class=shape)
     parser.add_argument("file", type=Path, help="Dockerfile")
-    parser.add_argument("command", nargs="*", help="arguments for its entry point, after --, instead of its CMD")
     parser.add_argument("--build-arg", action="append", default=[], metavar="NAME=VALUE", help="for its ARG")
     parser.add_argument("--pass", action="append", default=[], metavar="NAME", dest="passed",
                         help="variable of this machine that RUN has too, as HTTPS_PROXY or PIP_CERT")  # fmt: skip
     parser.add_argument("--checkpoints", type=Path, metavar="DIR", help="folder that is mounted at /checkpoints")
-    parser.add_argument(INSIDE, action="store_true", help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if not args.inside:  # again, where mounts are seen by nobody else
-        os.execvp("unshare", ["unshare", "--mount", "--pid", "--fork", sys.executable, __file__, INSIDE, *sys.argv[1:]])
+    parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE", help="variable of what is run")
+    parser.add_argument("--read-only", action="store_true", help="what is run can write to its volumes and /tmp alone")
+    parser.add_argument(INSIDE, type=Path, metavar="DIR", help=argparse.SUPPRESS)
+    at = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    args, command = parser.parse_args(sys.argv[1:at]), sys.argv[at + 1 :]
+    if args.inside is None:
+        raise SystemExit(in_namespace(sys.argv[1:]))
+    image = Image(mount_image(args.inside, args.checkpoints))
     build_args = dict(pair.split("=", 1) for pair in args.build_arg)
-    host_env = {name: os.environ[name] for name in args.passed}
-    with tempfile.TemporaryDirectory(prefix="mirror_", ignore_cleanup_errors=True) as scratch:
-        image = Image(mount_image(Path(scratch), args.checkpoints))
-        build(args.file, image, build_args, host_env)
-        serve(image, args.command)
-        subprocess.run(["umount", "--recursive", str(image.root)], check=True)
+    build(args.file, image, build_args, {name: os.environ[name] for name in args.passed})
+    mount_volumes(image, args.read_only)
+    image.env |= dict(pair.split("=", 1) for pair in args.env)
+    serve(image, command)
+
+
+def in_namespace(words: Sequence[str]) -> int:
+    """Run this program again where its mounts and processes are its own and end with it; returns the exit code.
+
+    The folder is removed out here, where nothing is mounted in it: in there this would remove what is mounted.
+    """
+    with tempfile.TemporaryDirectory(prefix="mirror_") as scratch:
+        alone = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child"]
+        return subprocess.run([*alone, sys.executable, __file__, INSIDE, scratch, *words], check=False).returncode
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from string import Template
 
@@ -117,7 +118,7 @@ def draw_strip(file: Path, videos: Sequence[Path], moments: int = 8, every: int 
     """Frames of the videos at the same moments, a row a video."""
     rows = []
     for video in videos:
-        picked = [frame for n, frame in enumerate(read_frames(video)) if n % every == 0 and n >= 2 * every][:moments]
+        picked = islice(read_frames(video), 2 * every, (moments + 2) * every, every)
         rows.append(np.hstack([cv2.resize(f, (height * f.shape[1] // f.shape[0], height)) for f in picked]))
     width = min(row.shape[1] for row in rows)
     strip = np.vstack([row[:, :width] for row in rows])

@@ -18,10 +18,10 @@ PARSERS = (
     wav2lip.infer.build_parser,
     wav2lip.export.build_parser,
     wav2lip.evaluate.build_parser,
-    wav2lip.serve.settings.build_parser,
-    wav2lip.serve.keys.build_parser,
     preprocess.doctor.build_parser,
     wav2lip.demo.build_parser,
+    wav2lip.serve.settings.build_parser,
+    wav2lip.serve.keys.build_parser,
 )
 INTRODUCTION = """# Commands
 
@@ -54,8 +54,9 @@ def _section(parser: argparse.ArgumentParser) -> Iterator[str]:
 
 
 def _table(parser: argparse.ArgumentParser, shown: Callable[[str], bool]) -> Iterator[str]:
-    rows = [_row(action) for action in parser._actions if action.dest != "help"]
-    yield from ("| flag | default | |", "|---|---|---|", *filter(shown, rows), "")
+    rows = [row for action in parser._actions if action.dest != "help" and shown(row := _row(action))]
+    if rows:
+        yield from ("| flag | default | |", "|---|---|---|", *rows, "")
 
 
 def _row(action: argparse.Action) -> str:
@@ -77,7 +78,7 @@ def _values(action: argparse.Action) -> str:
 def _default(action: argparse.Action) -> str:
     if action.required:
         return "*required*"
-    if action.default is None or action.nargs == 0:
+    if action.default in (None, []) or action.nargs == 0:
         return ""
     values = action.default if isinstance(action.default, list) else [action.default]
     return f"`{' '.join(map(str, values))}`"

@@ -3,6 +3,7 @@
 import io
 import os
 import sys
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -13,11 +14,11 @@ from wav2lip.errors import InputError
 from wav2lip.media import probe
 from wav2lip.notebook import show
 from wav2lip.notebook.archive import bring_back, keep
-from wav2lip.notebook.drawing import frames_sheet
+from wav2lip.notebook.drawing import Logged, frames_sheet, strip
 from wav2lip.notebook.inference import newest_trained, options_of
 from wav2lip.notebook.process import last_line, run, setting
 from wav2lip.notebook.training import plan_of
-from wav2lip.notebook.workspace import bring, given, open_workspace, upload
+from wav2lip.notebook.workspace import Workspace, bring, given, open_workspace, upload
 
 
 @pytest.fixture
@@ -169,6 +170,18 @@ def test_a_sheet_has_a_square_for_each_video_in_rows_of_eight(tmp_path):
     assert (greys[9:] == 255).all()
 
 
+@pytest.mark.parametrize("frames", [3, 40, 2000])
+def test_a_strip_shows_the_same_moments_of_two_videos_whatever_their_length(frames, tmp_path):
+    shades = [np.full((32, 32, 3), 250 * n // frames, np.uint8) for n in range(frames)]
+    videos = [write_video(tmp_path / f"{name}.mp4", shades) for name in "ab"]
+    rows = np.asarray(Image.open(strip(videos, tmp_path / "strip.png"))).mean(axis=2)
+    assert rows.shape == (360, 180 * min(8, frames - 2))
+    assert rows[90] == pytest.approx(rows[270], abs=2)
+    moments = rows[90, 90::180]
+    assert (np.diff(moments) > 0).all()
+    assert moments[-1] > (150 if frames < 750 else 70)  # of 250; of a long one the first half minute
+
+
 def test_files_of_which_none_is_a_video_are_refused(tmp_path):
     (tmp_path / "notes.mp4").write_text("no video")
     with pytest.raises(InputError, match="no video that can be read"):
@@ -191,3 +204,29 @@ def test_a_large_video_is_shown_as_its_first_half_minute_with_sound(tmp_path, mo
     assert told.require_video().height == 360
     assert "<video controls" in shown[0]["text/html"]
     assert "The first 30 s" in shown[1].data
+
+
+def test_fine_tuning_against_a_critic_is_asked_for_in_keys_that_the_trainer_knows(tmp_path, monkeypatch):
+    from hydra import compose, initialize_config_module
+
+    from wav2lip.notebook import training
+
+    asked = []
+    monkeypatch.setattr(training, "run", lambda module, *keys: asked.append((module, keys)))
+    for name in ("draw_losses", "show"):
+        monkeypatch.setattr(training, name, mock.Mock())
+    monkeypatch.setattr(training, "logged", lambda *_: Logged(None, None, []))
+    (tmp_path / "gan").mkdir()
+    for file in (tmp_path / "mine.pth", tmp_path / "gan" / "last.pth"):
+        file.touch()
+    steps = training.Training(Workspace(tmp_path, tmp_path / "work"), plan_of("own model"))
+    made = steps.train_generator(tmp_path / "expert's.pth", gan=True, start=str(tmp_path / "mine.pth"))
+    assert made == tmp_path / "gan" / "last.pth"
+    ((module, keys),) = asked
+    assert module == "train.wav2lip_gan"
+    with initialize_config_module("configs", version_base="1.3"):
+        config = compose("wav2lip_gan", list(keys))
+    assert config.syncnet_checkpoint_path == str(tmp_path / "expert's.pth")
+    assert (config.checkpoint_path, config.reset_optimizer) == (str(tmp_path / "mine.pth"), True)
+    assert (config.disc_warmup, config.max_steps, config.checkpoint_interval) == (500, 30_000, 1000)
+    assert config.resume

@@ -15,12 +15,15 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from wav2lip.clips import AUDIO
+from wav2lip.demo_page import draw_strip
 from wav2lip.errors import InputError
-from wav2lip.media import read_frames
+from wav2lip.media import probe, read_frames
+from wav2lip.notebook.show import EXCERPT_SECONDS
 
 log = logging.getLogger(__name__)
 
 COLUMNS = 8
+MOMENTS = 8  # of a strip
 SIDE = 112  # pixels of a picture in a sheet
 SMALLEST_SHOWN = 384  # pixels: smaller grids are shown larger
 
@@ -52,6 +55,15 @@ def crops_sheet(root: Path, file: Path) -> Path:
         raise InputError(f"{root}: no clip was made of these videos; the report above has the reasons")
     chosen = [clips[n] for n in sorted(set(np.linspace(0, len(clips) - 1, 2 * COLUMNS).astype(int).tolist()))]
     return sheet((_middle(clip) for clip in chosen), file)
+
+
+def strip(videos: Sequence[Path], file: Path) -> Path:
+    """The same moments of videos in rows, spread over what is shown of a large one; the shortest needs three frames."""
+    told = [probe(video) for video in videos]
+    frames = min(int(min(media.seconds, EXCERPT_SECONDS) * media.require_video().fps) for media in told)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    draw_strip(file, videos, every=max(1, frames // (MOMENTS + 2)), moments=MOMENTS)
+    return file
 
 
 def sheet(pictures: Iterable[np.ndarray], file: Path) -> Path:

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from wav2lip.demo_page import draw_strip
 from wav2lip.errors import InputError
 from wav2lip.media import is_picture, read_picture
 from wav2lip.notebook import show
-from wav2lip.notebook.drawing import frames_sheet, sheet
+from wav2lip.notebook.drawing import frames_sheet, sheet, strip
 from wav2lip.notebook.process import run
 from wav2lip.notebook.workspace import Workspace, download, given, upload
 from wav2lip.sample import Speaker, write_sample, write_speech
@@ -67,10 +66,8 @@ class Inference:
         result = self.place.kept / "results" / f"{face.stem}_{sound.stem}.mp4"
         run("wav2lip.infer", "--checkpoint_path", checkpoint, "--face", face, "--audio", sound, "--outfile", result,
             *options)  # fmt: skip
-        strip = self.place.kept / "pictures" / "strip.png"
-        strip.parent.mkdir(parents=True, exist_ok=True)
-        draw_strip(strip, [result] if is_picture(face) else [face, result])
-        show.picture(strip)
+        videos = [result] if is_picture(face) else [face, result]
+        show.picture(strip(videos, self.place.kept / "pictures" / "strip.png"))
         show.video(result)
         if to_computer:
             download(result)

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from wav2lip.clips import AUDIO, read_filelist, read_info
 from wav2lip.demo import THIN
-from wav2lip.demo_page import draw_losses, draw_strip
+from wav2lip.demo_page import draw_losses
 from wav2lip.errors import InputError
 from wav2lip.media import VideoWriter, read_frames
 from wav2lip.notebook import show
 from wav2lip.notebook.archive import bring_back, keep
-from wav2lip.notebook.drawing import crops_sheet, frames_sheet, logged
+from wav2lip.notebook.drawing import crops_sheet, frames_sheet, logged, strip
 from wav2lip.notebook.process import run, setting
 from wav2lip.notebook.workspace import Workspace, bring, given, upload
 from wav2lip.sample import Speaker, write_sample, write_speech
@@ -170,8 +170,7 @@ class Training:
             "--outfile", result, "--detector", self.detector)  # fmt: skip
         if not face:
             show.words("Untouched above, new lips below:")
-            draw_strip(self.pictures / "strip.png", [own_face, result], every=6)
-            show.picture(self.pictures / "strip.png")
+            show.picture(strip([own_face, result], self.pictures / "strip.png"))
         show.video(result)
         return result
 
