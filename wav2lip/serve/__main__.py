@@ -9,6 +9,7 @@ import signal
 import socket
 import tempfile
 from pathlib import Path
+from types import FrameType
 
 from wav2lip import mps_fallback  # noqa: F401  # before torch
 from wav2lip.errors import InputError, run
@@ -30,26 +31,31 @@ def serve(argv: list[str] | None = None) -> None:
         import uvicorn
 
         from wav2lip.serve.app import create_app
+        from wav2lip.serve.service import claimed
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in WEB:
             raise
         raise InputError(
             f"the web app needs {error.name}, which is not installed; pip install 'wav2lip-toolkit[web]'"
         ) from error
-    app = create_app(settings)
-    app.state.service.claim()
-    app.state.service.generators.load_all()  # a file that cannot be used is said now
-    listening = _listen(settings)
-    warn_of_openness(settings)
-    _keep_temporary_files_in(settings.data.resolve() / "coming")
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # uvicorn hears them while it runs and raises them again at its end
-    config = uvicorn.Config(
-        app, log_level="warning", proxy_headers=settings.proxy is not None, forwarded_allow_ips=settings.proxy,
-        timeout_graceful_shutdown=GOODBYE, server_header=False,
-    )  # fmt: skip
-    log.info("http://%s:%d/ is the page, /docs explains the API; Ctrl-C stops", *listening.getsockname()[:2])
-    uvicorn.Server(config).run([listening])
+    with claimed(settings):
+        app = create_app(settings)
+        app.state.service.generators.load_all()  # a file that cannot be used is said now
+        with _listen(settings) as listening:
+            warn_of_openness(settings)
+            _keep_temporary_files_in(settings.data.resolve() / "coming")
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, _done)
+            config = uvicorn.Config(
+                app, log_level="warning", proxy_headers=settings.proxy is not None,
+                forwarded_allow_ips=settings.proxy, timeout_graceful_shutdown=GOODBYE, server_header=False,
+            )  # fmt: skip
+            log.info("http://%s:%d/ is the page, /docs explains the API; Ctrl-C stops", *listening.getsockname()[:2])
+            uvicorn.Server(config).run([listening])
+
+
+def _done(_number: int, _frame: FrameType | None) -> None:
+    """uvicorn hears signals while it runs and, once it has stopped for one, raises it again: that is an orderly end."""
 
 
 def _keep_temporary_files_in(folder: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from filelock import FileLock, Timeout
 
@@ -20,6 +22,23 @@ from wav2lip.serve.workers import Workers
 log = logging.getLogger(__name__)
 
 
+@contextmanager
+def claimed(settings: Settings) -> Iterator[None]:
+    """Keep other servers off the data folder in this block. Raises: InputError if one is there already."""
+    lock = FileLock(settings.data / "lock")
+    try:
+        settings.data.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise InputError(f"--data {settings.data}: is used by another server; give another folder") from error
+    except OSError as error:
+        raise InputError(f"--data {settings.data}: cannot be written to ({error.strerror}); give another") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 class Service:
     """Uploads, jobs and the workers that make them. Nothing runs before start."""
 
@@ -33,15 +52,7 @@ class Service:
         self.jobs = Jobs(settings, self.database, self.generators)
         self.figures = Figures()
         self._workers = Workers(settings, self.database, self.uploads, self.jobs, self.generators, self._ended)
-        self._claim = FileLock(settings.data / "lock")
         self._sweeper = Sweeper(settings, self.database, self.uploads, self.jobs)
-
-    def claim(self) -> None:
-        """Keep other servers off the data folder until stop. Raises: InputError if one is there already."""
-        try:
-            self._claim.acquire(timeout=0)
-        except Timeout as error:
-            raise InputError(f"--data {self.settings.data}: is used by another server; give another folder") from error
 
     def start(self) -> None:
         """Go on with what was queued, and take more."""
@@ -55,7 +66,6 @@ class Service:
         """Put what runs back into the queue, and let go of all."""
         self._workers.stop()
         self._sweeper.stop()
-        self._claim.release()
         self.database.close()
 
     @property

@@ -22,6 +22,7 @@ from tests.conftest import write_video
 from tests.wav2lip.serve.conftest import ended, files_in, submit
 from wav2lip.errors import InputError
 from wav2lip.serve.__main__ import serve, warn_of_openness
+from wav2lip.serve.service import claimed
 from wav2lip.serve.settings import Settings
 
 BOUNDARY = "----frontier"
@@ -197,10 +198,15 @@ def test_a_server_that_others_reach_without_keys_is_warned_of(caplog):
     assert caplog.messages == []
 
 
-def test_two_servers_do_not_share_a_folder(service):
-    first, second = service(), service()
-    first.claim()
-    with pytest.raises(InputError, match="is used by another server"):
-        second.claim()
-    first.stop()
-    second.claim()
+def test_two_servers_do_not_share_a_folder(tmp_path):
+    settings = Settings(data=tmp_path / "data")
+    with claimed(settings), pytest.raises(InputError, match="is used by another server"), claimed(settings):
+        pass
+    with claimed(settings):
+        pass
+
+
+def test_a_data_folder_that_is_a_file_is_refused_with_a_sentence(tmp_path):
+    (tmp_path / "data").write_text("x")
+    with pytest.raises(InputError, match="--data .* cannot be written to"), claimed(Settings(data=tmp_path / "data")):
+        pass

@@ -17,7 +17,6 @@ from wav2lip.serve.job import Job, JobOptions
 from wav2lip.serve.page.doctor import Doctor, Examination
 from wav2lip.serve.refusals import WhoAreYou
 from wav2lip.serve.service import Service
-from wav2lip.serve.uploads import Kind, Upload
 
 LOOK = 0.4  # seconds between two looks at a job
 
@@ -44,12 +43,9 @@ class Visitors:
         if not sound:
             raise InputError("no sound: choose a file with sound, or record some")
         client = client_of(request)
-        return self._service.jobs.submit(
-            client, self._taken(client, face, "face"), self._taken(client, sound, "audio"), model, options
-        )
-
-    def _taken(self, client: str, path: str, kind: Kind) -> Upload:
-        return self._service.uploads.take(client, path, Path(path).name, kind)
+        with self._service.uploads.together() as take:
+            given = take(client, face, Path(face).name, "face"), take(client, sound, Path(sound).name, "audio")
+            return self._service.jobs.submit(client, *given, model, options)
 
     def job(self, job_id: str, request: gr.Request) -> Job:
         """A visitor's own job as it is now."""
