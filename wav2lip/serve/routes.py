@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Query, Request, Security
 from fastapi.responses import FileResponse
+from fastapi.security import HTTPBearer
 from pydantic import TypeAdapter
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
@@ -63,7 +64,9 @@ def _body(schemas: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
-router = APIRouter(prefix="/v1", responses=ERRORS)
+# The door has checked the key before; this says on the API's page that there may be one.
+KEY = HTTPBearer(auto_error=False, description="a key, where the server was started with --keys; X-API-Key does too")
+router = APIRouter(prefix="/v1", responses=ERRORS, dependencies=[Security(KEY)])
 
 
 def _service(request: Request) -> Service:
@@ -79,14 +82,20 @@ Services = Annotated[Service, Depends(_service)]
 ClientName = Annotated[str, Depends(_client)]
 
 
-@router.get("/models", tags=["models"])
+@router.get("/models", tags=["models"], summary="Models")
 def models(service: Services) -> list[ModelOut]:
     """The models that a job may name."""
     names = service.generators.names
     return [ModelOut(name=name, default=name == names[0]) for name in names]
 
 
-@router.post("/uploads", status_code=201, tags=["uploads"], openapi_extra=_body({"multipart/form-data": UPLOAD_FORM}))
+@router.post(
+    "/uploads",
+    status_code=201,
+    summary="Give a file",
+    tags=["uploads"],
+    openapi_extra=_body({"multipart/form-data": UPLOAD_FORM}),
+)
 async def upload(request: Request, service: Services, client: ClientName) -> UploadOut:
     """Give a file, to be used in any number of jobs until it is removed."""
     async with _form(request) as form:
@@ -97,19 +106,19 @@ async def upload(request: Request, service: Services, client: ClientName) -> Upl
         return UploadOut.of(taken)
 
 
-@router.get("/uploads/{upload_id}", tags=["uploads"])
+@router.get("/uploads/{upload_id}", tags=["uploads"], summary="What an upload holds")
 def uploaded(upload_id: str, service: Services, client: ClientName) -> UploadOut:
     """What a file that was given holds."""
     return UploadOut.of(service.uploads.get(client, upload_id))
 
 
-@router.delete("/uploads/{upload_id}", status_code=204, tags=["uploads"])
+@router.delete("/uploads/{upload_id}", status_code=204, tags=["uploads"], summary="Remove an upload")
 def remove_upload(upload_id: str, service: Services, client: ClientName) -> None:
     """Remove a file now; refused while a job that waits or runs needs it."""
     service.uploads.remove(client, upload_id)
 
 
-@router.post("/jobs", status_code=202, tags=["jobs"], openapi_extra=_body(
+@router.post("/jobs", status_code=202, summary="Ask for a video", tags=["jobs"], openapi_extra=_body(
     {"multipart/form-data": JOB_FORM, "application/json": JOB_JSON}))  # fmt: skip
 async def submit(request: Request, service: Services, client: ClientName) -> JobOut:
     """Ask for a video: of two files, of the ids of two uploads, or of one of each.
@@ -130,13 +139,13 @@ async def submit(request: Request, service: Services, client: ClientName) -> Job
         return JobOut.of(await run_in_threadpool(service.jobs.submit, client, face, audio, model, options))
 
 
-@router.get("/jobs", tags=["jobs"])
+@router.get("/jobs", tags=["jobs"], summary="Your jobs")
 def jobs(service: Services, client: ClientName) -> list[JobOut]:
     """Your jobs, the newest first, a hundred at most."""
     return [JobOut.of(job) for job in service.jobs.list(client)]
 
 
-@router.get("/jobs/{job_id}", tags=["jobs"])
+@router.get("/jobs/{job_id}", tags=["jobs"], summary="How far a job is")
 async def job(
     job_id: str, service: Services, client: ClientName,
     wait: Annotated[float, Query(ge=0, le=LONGEST_WAIT, description="seconds to wait for its end")] = 0.0,
@@ -151,20 +160,20 @@ async def job(
 
 
 @router.head("/jobs/{job_id}/result", include_in_schema=False)
-@router.get("/jobs/{job_id}/result", tags=["jobs"], response_class=FileResponse, responses=VIDEO)
+@router.get("/jobs/{job_id}/result", tags=["jobs"], summary="The video", response_class=FileResponse, responses=VIDEO)
 def result(job_id: str, service: Services, client: ClientName) -> FileResponse:
     """The video. Ranges are served, so that a player can seek."""
     path = service.jobs.result(client, job_id)
     return FileResponse(path, media_type="video/mp4", filename=path.name, content_disposition_type="inline")
 
 
-@router.post("/jobs/{job_id}/cancel", tags=["jobs"])
+@router.post("/jobs/{job_id}/cancel", tags=["jobs"], summary="Stop a job")
 def cancel(job_id: str, service: Services, client: ClientName) -> JobOut:
     """Stop a job that waits or runs. One that runs ends within a frame; one that has ended stays as it is."""
     return JobOut.of(service.jobs.cancel(client, job_id))
 
 
-@router.delete("/jobs/{job_id}", tags=["jobs"])
+@router.delete("/jobs/{job_id}", tags=["jobs"], summary="Stop a job and remove its video")
 def remove(job_id: str, service: Services, client: ClientName) -> JobOut:
     """Stop a job, and remove its result if there is one. Its record stays."""
     return JobOut.of(service.jobs.remove(client, job_id))
