@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from docs.figures import faces, mel_windows, networks, parts, pipeline
+from docs.figures import curves, faces, mel_windows, networks, parts, pipeline
 from docs.figures.canvas import save
 
 FOLDER = Path(__file__).parents[1] / "images" / "how"
@@ -16,6 +16,7 @@ PICTURES = {
     "sample": faces.draw_sample,
     "generator": networks.draw_generator,
     "judges": networks.draw_judges,
+    "curves": curves.draw,
 }
 
 
