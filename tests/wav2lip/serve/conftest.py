@@ -11,9 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-
-pytest.importorskip("fastapi", reason="pip install 'wav2lip-toolkit[web]'")
-
 from fastapi.testclient import TestClient
 
 from models import Wav2Lip
