@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -12,7 +13,7 @@ from matplotlib.patches import FancyBboxPatch
 
 INK, PALE = "#22303c", "#8a979f"
 SOUND, FACE, NETWORK, FILE, PLAIN = "#cfe6f5", "#fbe3c8", "#d8ecdc", "#f1f1ec", "#ffffff"
-SETTINGS = {
+SETTINGS: Any = {
     "svg.fonttype": "none",  # words are text: they can be searched, and the file stays small
     "svg.hashsalt": "wav2lip",  # the same file each time
     "font.family": ["DejaVu Sans"],
