@@ -12,7 +12,7 @@ from wav2lip.errors import InputError
 from wav2lip.serve.page.datasets import Datasets, duration, read, summary
 from wav2lip.serve.page.doctor import MOST_CLIPS, Doctor, Examination
 from wav2lip.serve.page.kinds import VIDEO_FILES
-from wav2lip.serve.page.markup import card, empty, html, progress, refusal
+from wav2lip.serve.page.markup import FAULT, card, empty, html, progress, refusal
 from wav2lip.serve.page.visitors import Visitors
 
 NO_FOLDER = empty("No data sets to show", "Start the server with --data_root FOLDER, a folder with data sets that "
@@ -38,10 +38,7 @@ def build_data_tab(doctor: Doctor, datasets: Datasets, visitors: Visitors, tab: 
             found = html(NO_CLIP, elem_id="doctor_found")
 
     async def examined(files: list[str] | None, request: gr.Request) -> AsyncIterator[tuple[str, gr.Button, gr.Button]]:
-        busy, free = (
-            (gr.Button(interactive=False), gr.Button(visible=True)),
-            (gr.Button(interactive=True), gr.Button(visible=False)),
-        )
+        busy, free = _buttons(busy=True), _buttons(busy=False)
         yield progress("Looking", "the file is checked", None), *busy
         try:
             async for examination in visitors.examined(files, request, doctor):
@@ -51,6 +48,8 @@ def build_data_tab(doctor: Doctor, datasets: Datasets, visitors: Visitors, tab: 
 
     asked = look.click(examined, clips, [found, look, stop], api_visibility="private", show_progress="hidden",
                        concurrency_limit=None)  # fmt: skip
+    asked.failure(lambda: (FAULT, *_buttons(busy=False)), None, [found, look, stop], api_visibility="private",
+                  show_progress="hidden")  # fmt: skip
     stop.click(lambda: (NO_CLIP, *_buttons(busy=False)), None, [found, look, stop],
                cancels=[asked], api_visibility="private", show_progress="hidden")  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import secrets
@@ -16,6 +17,8 @@ from pathlib import Path
 
 from wav2lip.errors import BAD_INPUT, InputError
 from wav2lip.serve.page.datasets import DATASET, REPORT
+from wav2lip.serve.page.kinds import VIDEO_ENDINGS
+from wav2lip.serve.page.names import plain
 from wav2lip.serve.refusals import NotThere
 
 LONGEST = 600.0  # seconds that one examination may take
@@ -74,6 +77,7 @@ class Doctor:
         self._busy = threading.Lock()
         self._known: dict[str, Examination] = {}
         shutil.rmtree(folder, ignore_errors=True)
+        atexit.register(self.end)  # where the server ends while he looks
 
     def examine(self, client: str, clips: Sequence[tuple[str, Path]]) -> Generator[Examination, None, None]:
         """Examine clips, given as names and files; yields while it works, and at the end with what was found.
@@ -87,9 +91,13 @@ class Doctor:
             raise InputError(f"{len(clips)} clips are too many at once; choose {MOST_CLIPS} at most")
         if not self._busy.acquire(blocking=False):
             raise InputError("the doctor is looking at other clips; try again in a few minutes")
+        examination = Examination(client, self.folder / secrets.token_hex(8))
         try:
-            yield from self._run(self._prepared(client, clips))
+            self._prepare(examination, clips)
+            yield from self._run(examination)
         finally:
+            if examination.fit is None:
+                self._forget(examination)
             self._busy.release()
 
     def find(self, client: str, id: str) -> Examination:
@@ -106,19 +114,20 @@ class Doctor:
             self.process.wait()
         self.process = None
 
-    def _prepared(self, client: str, clips: Sequence[tuple[str, Path]]) -> Examination:
-        """Clips in a folder of their own, under plain names."""
-        examination = Examination(client, self.folder / secrets.token_hex(8))
+    def _prepare(self, examination: Examination, clips: Sequence[tuple[str, Path]]) -> None:
+        """Put clips into a folder of their own, under plain names."""
+        while len(self._known) >= REMEMBERED:
+            self._forget(next(iter(self._known.values())))
+        self._known[examination.id] = examination
         videos = examination.folder / "clips"
         videos.mkdir(parents=True)
-        for number, (name, path) in enumerate(clips):
-            suffix = Path(name).suffix.lower() if Path(name).suffix[1:].isalnum() else ".mp4"
-            shutil.copyfile(path, videos / f"clip_{number + 1}{suffix}")
-        self._known[examination.id] = examination
-        while len(self._known) > REMEMBERED:
-            oldest = self._known.pop(next(iter(self._known)))
-            shutil.rmtree(oldest.folder, ignore_errors=True)
-        return examination
+        for number, (name, path) in enumerate(clips, 1):
+            ending = Path(name).suffix.lower()
+            shutil.copyfile(path, videos / f"{number}_{plain(name)}{ending if ending in VIDEO_ENDINGS else '.mp4'}")
+
+    def _forget(self, examination: Examination) -> None:
+        self._known.pop(examination.id, None)
+        shutil.rmtree(examination.folder, ignore_errors=True)
 
     def _run(self, examination: Examination) -> Generator[Examination, None, None]:
         command = [sys.executable, "-m", "preprocess.doctor", str(examination.folder / "clips")]

@@ -15,7 +15,7 @@ from wav2lip.serve.job import JobOptions
 from wav2lip.serve.page import wording
 from wav2lip.serve.page.desk import Desk, choose
 from wav2lip.serve.page.kinds import FACE_FILES, PICTURES, SOUND_FILES
-from wav2lip.serve.page.markup import html, progress
+from wav2lip.serve.page.markup import FAULT, html, progress
 from wav2lip.serve.page.samples import PHOTO, SPEECH, VIDEO, Samples
 
 SCRIPT = Path(__file__).with_name("players.js").read_text(encoding="utf-8")
@@ -44,13 +44,15 @@ def build_lipsync_tab(
 
     current = gr.State(None)  # id of the job that is shown
     given = [face, sound, model, *options]
+    asked = start.click(lambda: SENDING, None, result, **QUIET).then(desk.submit, given, [current, result], **QUIET)
+    asked.failure(lambda: FAULT, None, result, **QUIET)
     chosen = [
-        start.click(lambda: SENDING, None, result, **QUIET).then(desk.submit, given, [current, result], **QUIET),
+        asked,
         page.load(desk.come_back, None, [current, history], **QUIET),
         history.click(choose, None, current, **QUIET),
     ]
     for event in chosen:
-        event.then(
+        event.success(
             desk.follow, current, [result, stop, history], trigger_mode="multiple", concurrency_limit=None, **QUIET
         )
     stop.click(desk.stop, current, None, **QUIET)

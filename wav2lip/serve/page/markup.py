@@ -24,6 +24,9 @@ def refusal(sentence: object) -> str:
     return card(f"<p>{escape(str(sentence))}</p>", "bad", "alert")
 
 
+FAULT = refusal("this did not work: choose other files, or ask whoever runs the server, whose log says why")
+
+
 def empty(title: str, text: str) -> str:
     """Where there is nothing yet, and what to do about it."""
     return f'<div class="empty"><b>{escape(title)}</b>{escape(text)}</div>'

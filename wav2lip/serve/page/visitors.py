@@ -15,6 +15,7 @@ from wav2lip.errors import InputError
 from wav2lip.serve.contents import Limits, look_into
 from wav2lip.serve.job import Job, JobOptions
 from wav2lip.serve.page.doctor import Doctor, Examination
+from wav2lip.serve.page.names import result_name
 from wav2lip.serve.refusals import WhoAreYou
 from wav2lip.serve.service import Service
 
@@ -101,13 +102,3 @@ class Visitors:
         for name, path in clips:
             if look_into(path, name, self._limits).width is None:
                 raise InputError(f"{name}: has no pictures; give a video of a person talking")
-
-
-def result_name(job: Job) -> str:
-    """What a result is called when it is saved."""
-    return f"{_stem(job.face.name)}_says_{_stem(job.audio.name)}.mp4"
-
-
-def _stem(name: str) -> str:
-    plain = "".join(sign if sign.isalnum() or sign in "-_" else "_" for sign in Path(name).stem)
-    return plain[:40].strip("_") or "file"

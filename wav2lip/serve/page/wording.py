@@ -7,7 +7,7 @@ from html import escape
 
 from wav2lip.serve.job import Job
 from wav2lip.serve.page.markup import card, empty, progress, refusal
-from wav2lip.serve.page.visitors import result_name
+from wav2lip.serve.page.names import result_name
 
 FACES = [("The largest face", "largest"), ("The face furthest left", "leftmost"), ("Everyone", "all"),
          ("First from the left", "0"), ("Second from the left", "1"), ("Third from the left", "2")]  # fmt: skip

@@ -31,6 +31,7 @@ def test_one_examination_at_a_time_and_none_outlives_its_asker(tmp_path, clip):
     first = doctor.examine("me", [("mine.mp4", clip)])
     running = next(first)
     process = doctor.process
+    assert [path.name for path in (running.folder / "clips").iterdir()] == ["1_mine.mp4"]
 
     with pytest.raises(InputError, match="looking at other clips"):
         next(doctor.examine("you", [("yours.mp4", clip)]))
@@ -39,6 +40,7 @@ def test_one_examination_at_a_time_and_none_outlives_its_asker(tmp_path, clip):
     assert process.poll() is None
 
     first.close()
+    assert not running.folder.exists()
     assert process.returncode is not None
     assert doctor.process is None
 

@@ -10,6 +10,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from wav2lip.media import probe, read_frames
+from wav2lip.serve.page.routes import media_type
 from wav2lip.serve.page.samples import PHOTO, SPEECH, VIDEO, Samples
 
 
@@ -110,3 +111,20 @@ def test_samples_are_made_once_and_are_what_they_are_called(tmp_path):
     samples.get(VIDEO)
     assert (tmp_path / VIDEO).stat().st_mtime_ns == first
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([VIDEO, PHOTO, SPEECH])
+
+
+def test_another_visitors_face_is_as_unknown_as_one_that_never_was(address, client, given):
+    client.predict(handle_file(given / "photo.png"), handle_file(given / "sound.wav"), api_name="/predict")
+    face = f"{address}page/jobs/{client.predict(api_name='/history')[0]['id']}/face"
+    assert httpx.get(face).content == (given / "photo.png").read_bytes()
+    with httpx.Client() as visitor:
+        visitor.get(address)  # which gives a cookie of its own
+        other, forged = visitor.get(face), visitor.get(f"{address}page/jobs/forged/face")
+    assert (other.status_code, forged.status_code) == (404, 404)
+
+
+def test_a_file_is_never_given_as_a_page_whatever_it_was_called():
+    names = ("a.html", "a.svg", "a.xhtml", "a.mp4", "a.PNG", "a")
+    assert [media_type(name) for name in names] == [
+        *["application/octet-stream"] * 3, "video/mp4", "image/png", "application/octet-stream",
+    ]  # fmt: skip

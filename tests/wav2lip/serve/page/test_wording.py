@@ -9,7 +9,7 @@ import pytest
 from wav2lip.serve.job import Given, Job, JobOptions, Progress
 from wav2lip.serve.page import wording
 from wav2lip.serve.page.desk import options_of
-from wav2lip.serve.page.visitors import result_name
+from wav2lip.serve.page.names import result_name
 
 JOB = Job(
     "abc", "me", "queued", "small", JobOptions(), Given("f", "my <face>.mp4", "0" * 64, False),
