@@ -15,6 +15,7 @@ import httpx
 import pytest
 from gradio_client import Client, handle_file
 
+from tests.conftest import tone, write_wav
 from tests.wav2lip.serve.page.conftest import write_log
 from wav2lip.media import probe
 
@@ -118,7 +119,7 @@ def test_a_visitor_clicks_through_to_a_playing_result_and_finds_it_again(page):
 def test_a_job_is_cancelled_while_another_waits_and_the_page_shows_each(page, tmp_path):
     page.click("#sample_photo")
     page.wait_for_selector(".preview img")
-    page.set_input_files("#sound input[type=file]", long_speech(tmp_path))
+    page.set_input_files("#sound input[type=file]", write_wav(tmp_path / "long.wav", tone(500.0)))
     page.wait_for_selector(".preview audio")
     page.click("#start")
     page.wait_for_selector("#result .progress")
@@ -133,13 +134,6 @@ def test_a_job_is_cancelled_while_another_waits_and_the_page_shows_each(page, tm
     page.wait_for_function("/Looking|frame/.test(document.querySelector('#result').innerText)")
     page.click("#cancel")
     page.wait_for_function("document.querySelectorAll('#history .state.cancelled').length == 2")
-
-
-def long_speech(folder: Path) -> Path:
-    from wav2lip.sample import Speaker, write_speech
-
-    write_speech(folder / "long.wav", 120.0, Speaker.from_seed(0), seed=0)
-    return folder / "long.wav"
 
 
 def test_what_is_missing_is_said_in_place(page):
