@@ -20,7 +20,7 @@ JUDGES = {"lse": "SyncNet v2: mean distance", "expert": "expert: mean distance, 
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:1200px;margin:2em auto;padding:0 1em;color:#222}
 table{border-collapse:collapse;margin:1em 0;display:block;overflow-x:auto}
-td,th{border:1px solid #ccc;padding:.25em .6em;text-align:left;vertical-align:top}
+svg{max-width:100%;height:auto} td,th{border:1px solid #ccc;padding:.25em .6em;text-align:left;vertical-align:top}
 th{background:#f2f2f2} .strip td{padding:2px} img{display:block} p{max-width:80em}
 """
 
@@ -33,7 +33,8 @@ def write_page(results: Results) -> Path:
     parts += _curves(results)
     parts += _strips(results)
     parts += [_table(table) for table in told[1:]]
-    head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(results.title)}</title>'
+    metas = '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+    head = f'<!doctype html><html lang="en">{metas}<title>{escape(results.title)}</title>'
     page = f"{head}<style>{STYLE}</style>\n" + "\n".join(parts) + "\n</html>\n"
     path = results.folder / "report.html"
     write_whole(path, lambda partial: partial.write_text(page, encoding="utf-8"))
@@ -71,7 +72,7 @@ def drawing(curves: Mapping[str, ShiftCurve]) -> str:
 
     parts = [f'<line x1="{x(0):.1f}" x2="{x(0):.1f}" y1="{EDGE}" y2="{HEIGHT - EDGE}" stroke="#bbb"/>']
     for shift in SHIFTS[::5]:
-        parts.append(f'<text x="{x(shift):.1f}" y="{HEIGHT - EDGE + 18}" text-anchor="middle">{shift:+d}</text>')
+        parts.append(f'<text x="{x(shift):.1f}" y="{HEIGHT - EDGE + 18}" text-anchor="middle">{_signed(shift)}</text>')
     for value in (low, (low + high) / 2, high):
         parts.append(f'<text x="{EDGE - 6}" y="{y(value) + 4:.1f}" text-anchor="end">{value:.3g}</text>')
     for n, (name, curve) in enumerate(curves.items()):
@@ -80,13 +81,17 @@ def drawing(curves: Mapping[str, ShiftCurve]) -> str:
         parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
         parts.append(f'<circle cx="{x(curve.offset):.1f}" cy="{y(curve.least):.1f}" r="4" fill="{colour}"/>')
         parts.append(
-            f'<text x="{WIDTH + 8}" y="{EDGE + 18 * n}" fill="{colour}">{escape(name)}: {curve.offset:+d}</text>'
+            f'<text x="{WIDTH + 8}" y="{EDGE + 18 * n}" fill="{colour}">{escape(name)}: {_signed(curve.offset)}</text>'
         )
     label = (
         f'<text x="{WIDTH / 2}" y="{HEIGHT - 8}" text-anchor="middle">frames that the sound lies after the lips</text>'
     )
     size = f'viewBox="0 0 {WIDTH + 260} {HEIGHT}" width="{WIDTH + 260}" font-size="12"'
     return f"<svg {size}>{''.join(parts)}{label}</svg>"
+
+
+def _signed(shift: int) -> str:
+    return f"{shift:+d}" if shift else "0"
 
 
 def _strips(results: Results) -> list[str]:
