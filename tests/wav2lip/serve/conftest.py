@@ -23,6 +23,7 @@ from wav2lip.serve.settings import Settings
 HERE = "http://127.0.0.1"
 OPTIONS = {"box": [8, 56, 8, 56], "silence": "off"}  # no face is searched for in noise
 FRAMES = 10  # of face.mp4, at 25 a second
+MANY = 100_000  # requests a minute, for tests that look again and again
 
 
 @pytest.fixture(scope="session")

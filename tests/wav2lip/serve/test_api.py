@@ -10,7 +10,7 @@ import av
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.wav2lip.serve.conftest import FRAMES, HERE, OPTIONS, ended, files_in, submit
+from tests.wav2lip.serve.conftest import FRAMES, HERE, MANY, OPTIONS, ended, files_in, submit
 from wav2lip.serve.app import create_app
 
 
@@ -104,12 +104,14 @@ def test_the_same_file_twice_is_two_uploads_that_go_one_by_one(shared_server, me
 
 
 def test_progress_counts_frames_and_running_and_waiting_jobs_can_be_cancelled(server, media, tmp_path):
-    client = server()
+    client = server(requests_per_minute=MANY)
     running, waiting = (submit(client, media, "minute.wav").json()["id"] for _ in range(2))
     third = submit(client, media).json()["id"]
     assert client.get(f"/v1/jobs/{third}").json()["position"] in (2, 3)
-    seen = set()
+    seen, until = set(), time.monotonic() + 60
     while len(seen) < 3:
+        assert time.monotonic() < until, seen
+        time.sleep(0.02)
         job = state_of(client, running, "running")
         assert job["progress"]["stage"] in ("loading", "faces", "lips")
         if job["progress"]["stage"] == "lips":

@@ -19,7 +19,7 @@ import httpx
 import pytest
 
 from tests.conftest import write_video
-from tests.wav2lip.serve.conftest import ended, files_in, submit
+from tests.wav2lip.serve.conftest import MANY, ended, files_in, submit
 from wav2lip.errors import InputError
 from wav2lip.serve.__main__ import serve, warn_of_openness
 from wav2lip.serve.service import claimed
@@ -32,7 +32,8 @@ class Server:
     """A process that serves; `client` talks to it."""
 
     def __init__(self, media: Path, data: Path, *flags: str):
-        words = ["--checkpoint", f"thin={media / 'thin.pth'}", "--data", str(data), "--port", "0", "--device", "cpu"]
+        words = ["--checkpoint", f"thin={media / 'thin.pth'}", "--data", str(data), "--port", "0", "--device", "cpu",
+                 "--requests_per_minute", str(MANY)]  # fmt: skip
         self.process = subprocess.Popen([sys.executable, "-m", "wav2lip.serve", *words, *flags],
                                         stderr=subprocess.PIPE, text=True)  # fmt: skip
         assert self.process.stderr is not None
@@ -118,11 +119,16 @@ def test_endless_slow_and_huge_bodies_are_cut_off_and_nothing_of_them_is_left(me
 def job_that_runs(client: httpx.Client, media: Path) -> str:
     """The id of a job of eight seconds of sound, once some of its frames are made."""
     job = submit(client, media, "seconds.wav").json()["id"]  # type: ignore[arg-type]
-    until = time.monotonic() + 60
-    while client.get(f"/v1/jobs/{job}").json()["progress"]["done"] < 20:
-        assert time.monotonic() < until
-        time.sleep(0.02)
+    wait_for_frames(client, job)
     return job
+
+
+def wait_for_frames(client: httpx.Client, job: str) -> None:
+    """Return once some frames of a job are made, and long before all 200 are."""
+    until = time.monotonic() + 60
+    while (seen := client.get(f"/v1/jobs/{job}").json())["progress"]["done"] < 20:
+        assert time.monotonic() < until, seen
+        time.sleep(0.05)
 
 
 @pytest.mark.slow
@@ -134,8 +140,7 @@ def test_jobs_outlive_a_server_that_is_killed_or_stopped(media, tmp_path):
         server.stop(signal.SIGKILL)
     with serving(media, data) as server:
         assert server.client.get(f"/v1/jobs/{waiting}").json()["state"] == "queued"
-        while server.client.get(f"/v1/jobs/{running}").json()["progress"]["done"] < 20:
-            time.sleep(0.02)
+        wait_for_frames(server.client, running)
         assert server.stop(signal.SIGTERM) == 0  # an orderly stop in the middle of it
     with serving(media, data) as server:
         jobs = [ended(server.client, job) for job in (running, waiting)]  # type: ignore[arg-type]
