@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
@@ -86,11 +86,32 @@ class JobOptions:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> JobOptions:
-        """What as_json gave, with the tuples that JSON does not know."""
-        values: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()
-        }
-        return cls(**values)
+        """What as_json gave, with the tuples that JSON does not know. Raises: InputError if another version gave it."""
+        unknown = sorted(stored.keys() - {known.name for known in fields(cls)})
+        if unknown:
+            raise InputError(f"{', '.join(unknown)}: no options of this version of the server; ask for the job anew")
+        try:
+            return cls(**_with_tuples(stored))
+        except TypeError as error:
+            raise InputError(f"options of another version of the server ({error}); ask for the job anew") from error
+
+    @classmethod
+    def shown(cls, stored: Mapping[str, Any]) -> JobOptions:
+        """What this version can say of what any version stored: the rest is as if it had been left out."""
+        try:
+            return cls.from_json(stored)
+        except InputError:
+            options = cls()
+        for name, value in _with_tuples(stored).items():
+            try:
+                options = replace(options, **{name: value})
+            except (InputError, TypeError):
+                continue
+        return options
+
+
+def _with_tuples(stored: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from wav2lip.errors import InputError
 from wav2lip.serve.database import Database
 from wav2lip.serve.generators import Generators
 from wav2lip.serve.job import Given, Job, JobOptions, Progress
@@ -87,6 +88,7 @@ class Jobs:
             if record.state == "queued":
                 record.state, record.finished = "cancelled", time.time()
             elif record.state == "running":
+                record.stopping = True
                 self._stopping.add(record.id)
             session.flush()
             job = self._seen(session, record)
@@ -141,13 +143,22 @@ class Jobs:
         return self.folder / f"{job_id}.mp4"
 
     def take(self) -> Job | None:
-        """The next job, now running; None if none may run. First come, first served, among clients with room."""
+        """The next job, now running; None if none may run. First come, first served, among clients with room.
+
+        One whose options this version cannot use, as another version stored them, fails instead.
+        """
         with self._database.writing() as session:
             running = dict(session.execute(_counts("running")).tuples().all())
             busy = [name for name, count in running.items() if count >= self._settings.running_per_client]
             first = select(JobRecord).where(JobRecord.state == "queued", JobRecord.client.not_in(busy))
-            record = session.scalars(first.order_by(JobRecord.number).limit(1)).first()
-            if record is None:
+            first = first.order_by(JobRecord.number).limit(1)
+            while (record := session.scalars(first).first()) is not None:
+                try:
+                    JobOptions.from_json(record.options)
+                    break
+                except InputError as error:
+                    record.state, record.finished, record.error = "failed", time.time(), str(error)
+            else:
                 return None
             record.state, record.started, record.begun = "running", time.time(), record.begun + 1
             self._progress[record.id] = Progress("loading")
@@ -161,27 +172,42 @@ class Jobs:
         """Whether its client wants a running job no more."""
         return job_id in self._stopping
 
-    def end(self, job_id: str, state: str, **facts: object) -> None:
-        """A running job ended; facts: columns of its record."""
+    def end(self, job_id: str, state: str, **facts: object) -> str:
+        """A running job ended; facts: columns of its record. Returns: how it ended.
+
+        One that its client has cancelled is cancelled, though its last frame was made before that was heard.
+        """
         with self._database.writing() as session:
             record = session.scalars(select(JobRecord).where(JobRecord.id == job_id)).one()
+            if record.stopping:
+                state, facts = "cancelled", {}
+                self.path(job_id).unlink(missing_ok=True)
             record.state, record.finished = state, time.time()
             for column, fact in facts.items():
                 setattr(record, column, fact)
         self._forget(job_id)
+        return state
 
     def put_back(self, job_id: str) -> None:
-        """A running job was stopped by no fault of its own: it waits where it was."""
+        """A running job was stopped by no fault of its own: it waits where it was, unless it is wanted no more."""
         with self._database.writing() as session:
             record = session.scalars(select(JobRecord).where(JobRecord.id == job_id)).one()
-            record.state, record.started, record.begun = "queued", None, record.begun - 1
+            if record.stopping:
+                record.state, record.finished = "cancelled", time.time()
+            else:
+                record.state, record.started, record.begun = "queued", None, record.begun - 1
         self._forget(job_id)
 
     def recover(self) -> int:
-        """What was running when the server died waits again, unless it was so too often; returns how many wait."""
+        """What was running when the server died waits again, unless it was cancelled, or ran then too often.
+
+        Returns: how many wait.
+        """
         with self._database.writing() as session:
             for record in session.scalars(select(JobRecord).where(JobRecord.state == "running")):
-                if record.begun < POISONOUS:
+                if record.stopping:
+                    record.state, record.finished = "cancelled", time.time()
+                elif record.begun < POISONOUS:
                     record.state, record.started = "queued", None
                 else:
                     record.state, record.finished = "failed", time.time()
@@ -210,7 +236,7 @@ class Jobs:
             progress = Progress("done", record.frames or 0, record.frames or 0)
         return Job(
             id=record.id, client=record.client, state=record.state, model=record.model,  # type: ignore[arg-type]
-            options=JobOptions.from_json(record.options), face=_given(record.face), audio=_given(record.audio),
+            options=JobOptions.shown(record.options), face=_given(record.face), audio=_given(record.audio),
             created=record.created, started=record.started, finished=record.finished, progress=progress,
             position=position, error=record.error,
             without_face=tuple((start, end) for start, end in record.without_face), frames=record.frames,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Float, ForeignKey, Integer, String, Text
+from sqlalchemy import JSON, BigInteger, Boolean, Float, ForeignKey, Integer, String, Text, false
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 NAME = 200  # characters of what people call a thing
@@ -52,6 +52,7 @@ class JobRecord(Base):
     started: Mapped[float | None] = mapped_column(Float)
     finished: Mapped[float | None] = mapped_column(Float)
     begun: Mapped[int] = mapped_column(Integer, default=0, server_default="0")  # times, but for orderly stops
+    stopping: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())  # unwanted while it runs
     error: Mapped[str | None] = mapped_column(Text)
     without_face: Mapped[list[Any]] = mapped_column(JSON)  # spans of seconds
     frames: Mapped[int | None]

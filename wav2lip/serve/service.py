@@ -51,7 +51,7 @@ class Service:
         self.uploads = Uploads(settings, self.database)
         self.jobs = Jobs(settings, self.database, self.generators)
         self.figures = Figures()
-        self._workers = Workers(settings, self.database, self.uploads, self.jobs, self.generators, self._ended)
+        self._workers = Workers(settings, self.uploads, self.jobs, self.generators, self._ended)
         self._sweeper = Sweeper(settings, self.database, self.uploads, self.jobs)
 
     def start(self) -> None:

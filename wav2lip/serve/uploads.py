@@ -132,9 +132,13 @@ class Uploads:
             upload.path.unlink(missing_ok=True)
             session.get_one(UploadRecord, upload.id).removed = time.time()
 
+    def path(self, upload_id: str) -> Path:
+        """Where the file of an upload lies while it is kept."""
+        return self.folder / upload_id
+
     def of(self, record: UploadRecord) -> Upload:
         """What a row says, with where its file lies."""
-        return Upload(path=self.folder / record.id, **{key: getattr(record, key) for key in _COLUMNS})
+        return Upload(path=self.path(record.id), **{key: getattr(record, key) for key in _COLUMNS})
 
     def kept(self) -> int:
         """Bytes of all files and results that are kept."""

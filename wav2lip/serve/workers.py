@@ -7,18 +7,15 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypeVar
 
 from sqlalchemy.exc import OperationalError
 
 from wav2lip.errors import USER_ERRORS
 from wav2lip.lipsync import Cancelled, Result
-from wav2lip.serve.database import Database
 from wav2lip.serve.generators import Generators
 from wav2lip.serve.job import Job, Progress
 from wav2lip.serve.jobs import Jobs
-from wav2lip.serve.records import UploadRecord
 from wav2lip.serve.settings import Settings
 from wav2lip.serve.uploads import Uploads
 
@@ -34,11 +31,11 @@ class Workers:
     """Threads that take jobs from the queue until they are stopped."""
 
     def __init__(
-        self, settings: Settings, database: Database, uploads: Uploads, jobs: Jobs, generators: Generators,
+        self, settings: Settings, uploads: Uploads, jobs: Jobs, generators: Generators,
         ended: Callable[[Job, str, float], object],
     ):  # fmt: skip
         """ended: told of each job that ended, its state and the seconds it ran."""
-        self._settings, self._database = settings, database
+        self._settings = settings
         self._uploads, self._jobs, self._generators = uploads, jobs, generators
         self._ended = ended
         self._stop = threading.Event()
@@ -108,8 +105,8 @@ class Workers:
         except Exception:
             log.exception("job %s failed by a fault of this program", job.id)
             facts = {"error": "it failed by a fault of this program; the server's log has it under the job's id"}
-        self._told(lambda: self._jobs.end(job.id, state, **facts))
-        self._ended(job, state, time.monotonic() - begin)
+        ended = self._told(lambda: self._jobs.end(job.id, state, **facts))
+        self._ended(job, ended or state, time.monotonic() - begin)
 
     def _make(self, job: Job, cancelled: Callable[[], bool]) -> dict[str, object]:
         """Make the result; returns what its record is to say."""
@@ -117,19 +114,15 @@ class Workers:
         self._jobs.report(job.id, Progress("faces"))
         outfile = self._jobs.path(job.id)
         result = generator.lipsync(
-            self._file(job.face.id), self._file(job.audio.id), outfile, job.options.of_library(),
+            self._uploads.path(job.face.id), self._uploads.path(job.audio.id), outfile, job.options.of_library(),
             lambda stage, done, total: self._jobs.report(job.id, Progress(stage, done, total)), cancelled,
         )  # fmt: skip
         return _facts(result) | {"checkpoint_sha256": generator.sha256}
 
-    def _file(self, upload_id: str) -> Path:
-        with self._database.reading() as session:
-            return self._uploads.of(session.get_one(UploadRecord, upload_id)).path
-
     def _in_clients_words(self, job: Job, sentence: str) -> str:
         """The sentence with the client's names for its files, and none of ours."""
         for given in (job.face, job.audio):
-            sentence = sentence.replace(str(self._file(given.id)), given.name)
+            sentence = sentence.replace(str(self._uploads.path(given.id)), given.name)
         return sentence.replace(str(self._jobs.path(job.id)), "the result")
 
 

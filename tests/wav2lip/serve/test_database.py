@@ -54,6 +54,7 @@ def test_a_database_of_the_first_version_keeps_its_jobs(tmp_path):
     with database.reading() as session:
         job = session.get_one(JobRecord, 1)
         assert (job.id, job.client, job.state, job.begun, job.face.name) == ("j", "ann", "queued", 0, "f")
+        assert job.stopping is False
     database.close()
 
 

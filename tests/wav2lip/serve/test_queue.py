@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import contextmanager
+
 import pytest
+from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
 from wav2lip.errors import InputError
 from wav2lip.serve import workers
 from wav2lip.serve.job import JobOptions
+from wav2lip.serve.records import JobRecord
 from wav2lip.serve.refusals import Full, NotNow, NotThere, TooMany
 from wav2lip.serve.service import Service
 
@@ -101,6 +106,54 @@ def test_orderly_stops_do_not_count_as_deaths(service, ask):
     assert jobs.recover() == 1
 
 
+def test_a_running_job_that_was_cancelled_is_not_made_after_the_server_died(service, ask):
+    one = service()
+    ids = [ask(one, client).id for client in ("ann", "bob")]
+    assert [one.jobs.take().id, one.jobs.take().id] == ids
+    one.jobs.cancel("ann", ids[0])
+    after = service()  # the first was killed before it had stopped the job
+    assert after.jobs.recover() == 1
+    assert after.jobs.get("ann", ids[0]).state == "cancelled"
+    assert after.jobs.take().id == ids[1]
+
+
+def test_a_job_that_was_cancelled_while_the_server_stops_is_not_put_back(service, ask):
+    jobs = (one := service()).jobs
+    job = ask(one)
+    jobs.take()
+    jobs.cancel("ann", job.id)
+    jobs.put_back(job.id)
+    assert jobs.get("ann", job.id).state == "cancelled" and jobs.take() is None
+
+
+def test_a_job_that_was_removed_while_it_ran_keeps_no_video_though_it_was_made(service, ask):
+    jobs = (one := service()).jobs
+    job = ask(one)
+    jobs.take()
+    jobs.path(job.id).write_bytes(b"a video")
+    assert jobs.remove("ann", job.id).state == "running"
+    assert jobs.end(job.id, "done", frames=10, result_size=7) == "cancelled"
+    assert jobs.get("ann", job.id).state == "cancelled"
+    assert list(jobs.folder.iterdir()) == [] and one.uploads.kept() == job_files(one)
+
+
+def job_files(one: Service) -> int:
+    return sum(path.stat().st_size for path in one.uploads.folder.iterdir())
+
+
+@pytest.mark.parametrize("stored", [{"of_tomorrow": 1}, {"fps": 1e9}, {"pads": [1, 2, 3, 4, 5]}], ids=str)
+def test_a_job_with_options_of_another_version_fails_alone(service, ask, stored):
+    one = service()
+    other, job = ask(one, fit="freeze"), ask(one, "bob")
+    with one.database.writing() as session:
+        record = session.scalars(select(JobRecord).where(JobRecord.id == other.id)).one()
+        record.options = record.options | stored
+    assert one.jobs.list("ann")[0].options.fit == "freeze"
+    assert one.jobs.take().id == job.id
+    failed = one.jobs.get("ann", other.id)
+    assert failed.state == "failed" and next(iter(stored)) in failed.error.lower()
+
+
 def test_a_result_is_refused_with_its_reason_until_it_is_there(service, ask):
     jobs = (one := service()).jobs
     job = ask(one)
@@ -155,6 +208,49 @@ def test_a_database_that_is_away_for_a_while_costs_no_job_and_no_worker(service,
         assert away == {"take": 0, "end": 0} and one.works
     finally:
         one.stop()
+
+
+def test_a_database_that_is_away_while_a_job_runs_is_not_needed(service, ask, monkeypatch):
+    monkeypatch.setattr(workers, "AGAIN", 0.01)
+    one = service()
+    jobs = [ask(one, client, box=(8, 56, 8, 56), silence="off") for client in ("ann", "bob")]
+    one.uploads.path(jobs[1].audio.id).unlink()  # so that the second fails with a sentence
+    take, end = one.jobs.take, one.jobs.end
+
+    @contextmanager
+    def away():  # type: ignore[no-untyped-def]
+        raise OperationalError("SELECT", {}, Exception("the line is broken"))
+        yield
+
+    def taken():  # type: ignore[no-untyped-def]
+        if (job := take()) is not None:
+            monkeypatch.setattr(one.database, "reading", away)
+        return job
+
+    def ended(*given: object, **more: object):  # type: ignore[no-untyped-def]
+        monkeypatch.setattr(one.database, "reading", reading)
+        return end(*given, **more)
+
+    reading = one.database.reading
+    monkeypatch.setattr(one.jobs, "take", taken)
+    monkeypatch.setattr(one.jobs, "end", ended)
+    one.start()
+    try:
+        until = time.monotonic() + 60
+        while not all(ends := ends_of_all(one)):
+            assert one.works and time.monotonic() < until, ends
+            time.sleep(0.02)
+    finally:
+        one.stop()
+    first, second = one.jobs.get("ann", jobs[0].id), one.jobs.get("bob", jobs[1].id)
+    assert first.state == "done"
+    assert second.state == "failed" and second.error.startswith("sound.wav: no such file")
+
+
+def ends_of_all(one: Service) -> list[float | None]:
+    """When each job ended, asked past what the test has put in between."""
+    with one.database.writing() as session:
+        return list(session.scalars(select(JobRecord.finished)))
 
 
 def test_a_job_that_runs_too_long_ends_with_a_sentence_and_leaves_nothing(service, ask):
