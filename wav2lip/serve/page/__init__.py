@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 import gradio as gr
 from fastapi import FastAPI, Request
+from starlette.routing import Mount
 
 from wav2lip.serve.page import look
+from wav2lip.serve.page.closed import ClosedBlocks, Gate
 from wav2lip.serve.page.data_tab import build_data_tab
 from wav2lip.serve.page.datasets import Datasets
 from wav2lip.serve.page.desk import Desk
@@ -38,20 +40,25 @@ def mount(app: FastAPI, service: Service, client_of: Callable[[Request], str | N
     datasets, trainings = Datasets(settings.data_root), Trainings(settings.runs)
     app.include_router(build_routes(doctor, datasets, trainings))
     page = build(service, doctor, datasets, trainings)
-    return gr.mount_gradio_app(
+    page.take_uploads_alone()
+    gr.mount_gradio_app(
         app, page, "/", auth_dependency=client_of, run_history=False, footer_links=[], show_error=False,
         max_file_size=settings.upload_mib * MIB, theme=look.theme(), css_paths=look.STYLE, ssr_mode=False,
         allowed_paths=[str(settings.data.resolve() / "samples")],
     )  # fmt: skip
+    mounted = app.routes[-1]
+    assert isinstance(mounted, Mount)
+    mounted.app = Gate(mounted.app)
+    return app
 
 
-def build(service: Service, doctor: Doctor, datasets: Datasets, trainings: Trainings) -> gr.Blocks:
+def build(service: Service, doctor: Doctor, datasets: Datasets, trainings: Trainings) -> ClosedBlocks:
     """The page."""
     settings = service.settings
     visitors = Visitors(service)
     samples = Samples(settings.data.resolve() / "samples")
     keep = (SWEEP, round(settings.keep_hours * HOUR))
-    with gr.Blocks(title="Wav2Lip", analytics_enabled=False, delete_cache=keep) as page:
+    with ClosedBlocks(title="Wav2Lip", analytics_enabled=False, delete_cache=keep) as page:
         html(HEAD)
         with gr.Tab("Lip-sync", id="lipsync"):
             given = build_lipsync_tab(Desk(visitors), list(service.generators.names), samples, page)

@@ -44,13 +44,6 @@ def test_what_is_wrong_comes_back_as_its_sentence(client, given):
         client.predict("../../etc", api_name="/training")
 
 
-def test_a_file_of_the_server_cannot_be_named_as_an_upload(client, given):
-    stolen = {"path": str(given / "thin.pth"), "meta": {"_type": "gradio.FileData"}}
-    with pytest.raises(AppError):
-        client.predict(stolen, handle_file(given / "sound.wav"), api_name="/predict")
-    assert all(job["face"] != "thin.pth" for job in client.predict(api_name="/history"))
-
-
 def test_the_doctor_is_not_asked_about_a_text_file_called_a_video(client, tmp_path):
     fake = tmp_path / "fake.mp4"
     fake.write_text("no video at all")
