@@ -99,6 +99,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--blend", choices=BLENDS, default="feather",
         help="feather: softly, the lower face alone, in the frame's colours; box: all of the box, as always with "
              "--compat public")  # fmt: skip
+    add("--align", action="store_true", help="paint tilted heads upright and turn the lips back; with --detector mtcnn")
     add("--silence", choices=SILENCES, default="ease",
         help="ease: the mouth shuts while nobody speaks; off: it does as the generator has it")  # fmt: skip
     add("--enhancer", metavar="FILE", help="network that restores the faces: GFPGAN, RestoreFormer ...")
@@ -154,6 +155,7 @@ def options_of(args: argparse.Namespace) -> Options:
         face_det_batch_size=args.face_det_batch_size,
         wav2lip_batch_size=args.wav2lip_batch_size,
         blend=args.blend,
+        align=args.align,
         silence=args.silence,
         precision=args.precision,
         enhancer=args.enhancer,

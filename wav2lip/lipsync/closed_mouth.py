@@ -16,9 +16,10 @@ from face_detection.looks import View
 from wav2lip.batches import in_batches
 from wav2lip.crops import Pads, cut, pad_boxes, resize, whole_pixels
 from wav2lip.lipsync.likeness import ALIKE, appearance
-from wav2lip.lipsync.shown import Box, Target
+from wav2lip.lipsync.shown import Box, Shown, Target
 from wav2lip.lipsync.stream import IsCancelled, never, watched
 from wav2lip.lipsync.timeline import Source
+from wav2lip.lipsync.turning import ViewOf, as_it_is
 
 # Lips close for every p, b and m: some of the looks of ten seconds see it, whatever is said.
 SURVEYED = 240  # frames from the beginning of the source
@@ -53,14 +54,15 @@ class ClosedMouths:
 
     def __init__(
         self, source: Source, landmarker: Callable[[], Detector | None], pads: Pads | None, resolution: int,
-        cancelled: IsCancelled = never,
+        cancelled: IsCancelled = never, view_of: ViewOf = as_it_is,
     ):  # fmt: skip
         """landmarker: gives a detector that gives landmarks, None if there is none to be had.
 
         pads: of the boxes; None: all targets have the same, fixed box. resolution: of the crops.
+        view_of: as faces are painted, so that the crops are alike.
         """
         self._source, self._landmarker, self._pads, self._resolution = source, landmarker, pads, resolution
-        self._cancelled = cancelled
+        self._cancelled, self._view_of = cancelled, view_of
         self._looks: list[Look] = []
         self._smallest = math.inf  # pixels: height of a face, from which on faces were looked for
         self._picked: dict[int, tuple[np.ndarray, np.ndarray | None]] = {}  # by person: for whose likeness, what
@@ -118,8 +120,10 @@ class ClosedMouths:
             place = padded(face, self._pads, frame.shape) if self._pads is not None else fixed
             if place is None or face.landmarks is None or (fixed is not None and not is_about(face, fixed)):
                 continue
-            crop = resize(cut(frame, place), self._resolution, self._resolution)
-            yield Look(number, face, crop, appearance(crop), lip_contrast(frame, np.array(face.landmarks)))
+            landmarks = np.array(face.landmarks, np.float32)
+            view = self._view_of(Shown(number, frame, []), Target(place, landmarks))
+            crop = resize(cut(view.shown.frame, view.target.box), self._resolution, self._resolution)
+            yield Look(number, face, crop, appearance(crop), lip_contrast(frame, landmarks))
 
 
 def superfluous(looks: list[Look]) -> Look:

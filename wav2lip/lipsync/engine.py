@@ -39,6 +39,7 @@ from wav2lip.lipsync.sound import sound_windows
 from wav2lip.lipsync.source import FaceSource
 from wav2lip.lipsync.stream import IsCancelled, Stream, never, watched
 from wav2lip.lipsync.timeline import Finder, Source, expected_frames, play
+from wav2lip.lipsync.turning import ViewOf, as_it_is, upright
 from wav2lip.lipsync.voice import openness, voiced
 from wav2lip.media import VideoWriter, read_audio
 from wav2lip.windows import Windows
@@ -174,7 +175,8 @@ class LipSync:
             )
             blend = build_blend("box" if options.compat == "public" else options.blend)
             repaint = self.repainter.in_precision(options.generator_precision)
-            painted = paint(found, windows, repaint, repaint.at_once(options.wav2lip_batch_size), blend, silence)
+            at_once = repaint.at_once(options.wav2lip_batch_size)
+            painted = paint(found, windows, repaint, at_once, blend, silence, view_of(options))
             yield from as_one(found, painted, enhanced(painted))
 
         return ahead(made(), FINISHED, lambda one: one.frame.nbytes)
@@ -199,7 +201,9 @@ class LipSync:
         if share.min() == 1:
             return None
         pads = options.pads if options.box is None else None
-        return Silence(share, ClosedMouths(source, self._landmarker, pads, self.repainter.resolution, cancelled))
+        size = self.repainter.resolution
+        closed = ClosedMouths(source, self._landmarker, pads, size, cancelled, view_of(options))
+        return Silence(share, closed)
 
     def _landmarker(self) -> Detector | None:
         """What finds closed mouths, built once; None, and a line of the log, if it cannot be had."""
@@ -229,6 +233,10 @@ class LipSync:
             return fixed(options.box)
         batch_size = self.repainter.at_most(options.face_det_batch_size)
         detector = self._detector(batch_size, options.compat)
+        if options.align and detector.name != "mtcnn":
+            raise InputError(
+                f"--align needs to know the eyes, which {detector.name} does not tell; add --detector mtcnn"
+            )
 
         def shown() -> Iterator[np.ndarray]:
             return watched(itertools.islice(source.frames(), frames), cancelled)
@@ -242,6 +250,11 @@ class LipSync:
             if self._built is None or self._built[0] != (batch_size, compat):
                 self._built = (batch_size, compat), self._build_detector(batch_size, compat)
             return self._built[1]
+
+
+def view_of(options: Options) -> ViewOf:
+    """How faces are painted."""
+    return upright if options.align else as_it_is
 
 
 def _same_file(given: PathType, outfile: PathType) -> bool:

@@ -51,6 +51,7 @@ class Options:
     face_det_batch_size: int = 16  # frames; cut down on a CPU
     wav2lip_batch_size: int = 128  # frames; cut down on a CPU
     blend: str = "feather"  # how faces go back into the frame: "feather" or, as the release and compat do, "box"
+    align: bool = False  # paint tilted heads upright; needs a detector that tells where the eyes are
     silence: str = "ease"  # while nobody speaks: "ease" the mouth shut, or "off", as the release does
     precision: str = "auto"  # of the generator: fp32, bf16, fp16; auto: what the device computes fastest
     enhancer: str | PathLike[str] | None = None  # file of a network that restores the faces
@@ -91,6 +92,9 @@ class Options:
             raise InputError(f"--alike is {self.alike}; give a likeness between -1 (anyone) and 1 (nobody else)")
         if self.alike != ALIKE and self.face_at is None and self.face_like is None:
             raise InputError("--alike tells the person of --face_at or --face_like; give one of them, or leave it out")
+        if self.align and (self.box is not None or self.compat == "public"):
+            other = "--box, which says nothing of the eyes" if self.box is not None else "--compat public"
+            raise InputError(f"--align does not go with {other}; leave one out")
         asked = {"--faces": self.faces != "largest", "--face_at": self.face_at is not None,
                  "--face_like": self.face_like is not None}  # fmt: skip
         flags = [flag for flag, given in asked.items() if given]

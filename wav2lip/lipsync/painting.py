@@ -11,6 +11,7 @@ from wav2lip.lipsync.blending import Blend
 from wav2lip.lipsync.repaint import Repainter
 from wav2lip.lipsync.shown import Shown
 from wav2lip.lipsync.silence import Silence
+from wav2lip.lipsync.turning import ViewOf, as_it_is
 from wav2lip.windows import Windows
 
 LARGEST = 256 << 20  # bytes of the frames of a batch: 41 of 1920 x 1080, 10 of 3840 x 2160
@@ -18,11 +19,12 @@ LARGEST = 256 << 20  # bytes of the frames of a batch: 41 of 1920 x 1080, 10 of 
 
 def paint(
     shown: Iterable[Shown], windows: Windows, repaint: Repainter, batch_size: int, blend: Blend,
-    silence: Silence | None = None,
+    silence: Silence | None = None, view_of: ViewOf = as_it_is,
 ) -> Generator[Shown, None, None]:  # fmt: skip
     """The same frames, their targets repainted; `batch_size` frames are in memory at a time, fewer large ones.
 
     silence: what the generator is shown and told while nobody speaks; None: the frame and the sound as ever.
+    view_of: where a face is painted, in its frame or upright.
     """
     top = int(blend.unused * repaint.resolution)
     for batch in _batches(shown, batch_size):
@@ -30,7 +32,8 @@ def paint(
         for first in range(0, len(jobs), batch_size):
             some = jobs[first : first + batch_size]
             size = repaint.resolution
-            crops = np.stack([resize(cut(one.frame, target.box), size, size) for one, target in some])
+            views = [view_of(*job) for job in some]
+            crops = np.stack([resize(cut(view.shown.frame, view.target.box), size, size) for view in views])
             mels = np.stack([windows[one.number][None] for one, _ in some])
             references = None
             if silence is not None:
@@ -38,8 +41,9 @@ def paint(
                 references = np.stack([
                     silence.reference(*job, crop) for job, crop in zip(some, crops, strict=True)
                 ])  # fmt: skip
-            for (one, target), crop, face in zip(some, crops, repaint(crops, mels, references, top), strict=True):
-                blend(one, target, crop, face)
+            for view, crop, face in zip(views, crops, repaint(crops, mels, references, top), strict=True):
+                blend(view.shown, view.target, crop, face)
+                view.put_back()
         yield from batch
 
 
