@@ -84,8 +84,8 @@ MARGINS = ("sync_of_input", "sync_of_truth", "flicker", "flicker_of_truth")  # t
 Scores = dict[str, float]
 
 
-def main() -> None:
-    """Entry point."""
+def build_parser() -> argparse.ArgumentParser:
+    """The flags."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quality", description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("quality"), help="folder for talkers and trainings")
     parser.add_argument("--size", choices=SIZES, default="full", help="full: the demo's; short: CI's")
@@ -93,7 +93,12 @@ def main() -> None:
     parser.add_argument("--spoil", choices=(NO_SYNC, SHUFFLED), help="break the recipe, to see that it shows")
     parser.add_argument("--against", type=Path, metavar="FILE", help="record to compare with")
     parser.add_argument("--record", action="store_true", help=f"keep the result in {RECORD.name} and RESULTS.md")
-    args = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    """Entry point."""
+    args = build_parser().parse_args()
     run_entry(lambda: bench(args))
 
 

@@ -14,6 +14,7 @@ import yaml
 from omegaconf import OmegaConf
 
 import docs.figures.__main__ as figures
+import benchmarks.quality
 import preprocess.doctor
 import wav2lip.demo
 import wav2lip.evaluate
@@ -31,6 +32,7 @@ DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 TRANSLATED = sorted([*DOCS.glob("ru/*.md"), *DOCS.glob("zh/*.md")])
 PARSERS = {
+    "benchmarks.quality": benchmarks.quality.build_parser(),
     "wav2lip.infer": wav2lip.infer.build_parser(),
     "wav2lip.export": wav2lip.export.build_parser(),
     "wav2lip.evaluate": wav2lip.evaluate.build_parser(),
