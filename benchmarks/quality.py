@@ -88,7 +88,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The flags."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quality", description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("quality"), help="folder for talkers and trainings")
-    parser.add_argument("--size", choices=SIZES, default="full", help="full: the demo's; short: CI's")
+    parser.add_argument("--size", choices=tuple(SIZES), default="full", help="full: the demo's; short: CI's")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the trainings (default: 0 1 2)")
     parser.add_argument("--spoil", choices=(NO_SYNC, SHUFFLED), help="break the recipe, to see that it shows")
     parser.add_argument("--against", type=Path, metavar="FILE", help="record to compare with")

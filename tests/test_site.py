@@ -13,8 +13,8 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-import docs.figures.__main__ as figures
 import benchmarks.quality
+import docs.figures.__main__ as figures
 import preprocess.doctor
 import wav2lip.demo
 import wav2lip.evaluate
