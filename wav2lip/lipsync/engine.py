@@ -279,7 +279,7 @@ def _source_of(face: Faces, options: Options) -> Source:
     if isinstance(face, str | PathLike):
         source = FaceSource(
             face, still_fps=options.fps, static=options.static, framing=options.framing, part=options.part,
-            compat=options.compat,
+            compat=options.compat, most_pixels=options.most_pixels,
         )  # fmt: skip
         if options.box is not None and source.shrunk:
             raise InputError(

@@ -59,6 +59,7 @@ class Options:
     enhancer_strength: float = 1.0  # share of what they make in the result, 0 to 1
     upscale: bool = False  # frames become as large as the background enhancer makes them
     encoding: Encoding = DEFAULT_ENCODING  # codec and quality of the result
+    most_pixels: int | None = None  # of a frame of a video that is not trusted: larger ones are left out
     metadata: bool = True  # the result says in its container that its lips are made
     compat: str = "none"  # "public": the release's windows, boxes, paste and frame rates
 

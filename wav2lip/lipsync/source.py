@@ -70,17 +70,20 @@ class FaceSource:
     """Frames of a video or of a still, read anew at each pass and never held."""
 
     def __init__(self, path: str | PathLike[str], *, still_fps: float = 25.0, static: bool = False,
-                 framing: Framing = NO_FRAMING, part: Part = WHOLE, compat: str = "none"):  # fmt: skip
+                 framing: Framing = NO_FRAMING, part: Part = WHOLE, compat: str = "none",
+                 most_pixels: int | None = None):  # fmt: skip
         """path: video or picture. still_fps: frame rate of the result for a still. static: use the first frame only.
         part: of a video, what is used.
         compat: "public" takes a video's frames as they are at their mean rate, whatever their timestamps say, and
         leaves a picture unframed.
+        most_pixels: of a video, larger frames are left out, as `read_frames` does.
         Raises: InputError if the file cannot be used.
         """
         self.path = Path(path)
         self._public = compat == "public"
         self._picture: np.ndarray | None = None
         self._framing = framing
+        self._most_pixels = most_pixels
         self._told: set[str] = set()
         self.shrunk = False  # a picture larger than players show
         self._begin = 0  # first frame that is used
@@ -120,7 +123,7 @@ class FaceSource:
     @property
     def fingerprint(self) -> str:
         """What its frames depend on."""
-        read = (self._framing, str(self.fps), self.static, self._public, self._begin, self._end)
+        read = (self._framing, str(self.fps), self.static, self._public, self._begin, self._end, self._most_pixels)
         return f"{digest_of(self.path)} {read}"
 
     @property
@@ -158,11 +161,12 @@ class FaceSource:
 
     def _decoded(self, begin: int, end: int | None) -> Iterator[np.ndarray]:
         """Frames of the whole video from `begin` up to but not including `end`; jumped to where that is safe."""
+        read, most = read_frames, self._most_pixels
         if self._public:
-            return itertools.islice(read_frames(self.path, None, self._tell), begin, end)
+            return itertools.islice(read(self.path, None, self._tell, most_pixels=most), begin, end)
         if not begin or self._leaps:
-            return itertools.islice(read_frames(self.path, self.fps, self._tell), begin, end)
-        return read_frames(self.path, self.fps, self._tell, begin, end)
+            return itertools.islice(read(self.path, self.fps, self._tell, most_pixels=most), begin, end)
+        return read(self.path, self.fps, self._tell, begin, end, most)
 
     @cached_property
     def _leaps(self) -> bool:

@@ -40,6 +40,7 @@ def read_frames(
     on_problem: OnProblem = log.warning,
     first: int = 0,
     last: int | None = None,
+    most_pixels: int | None = None,
 ) -> Iterator[np.ndarray]:
     """Decode a video, one frame in memory at a time, upright.
 
@@ -48,33 +49,41 @@ def read_frames(
     on_problem: called with a sentence where the file is damaged; decoding goes on with what is whole.
     first, last: only the outputs from `first` up to but not including `last`; needs fps. They are the same pictures
         as without, but what is before them is jumped over; so the file's times must not leap, see `times_leap`.
+    most_pixels: of a frame, in a file that is not trusted: larger ones are left out, and those of twice as many are
+        not even decoded. A file may state one size and change to any other in the middle.
     Yields: (H, W, 3) uint8 RGB, all of the first frame's size.
     Raises: InputError if the file cannot be opened or has no video.
     """
     if fps is None:
         if first or last is not None:
             raise ValueError("a range of frames needs a rate that numbers them")
-        return (picture for _, _, picture in _decode(path, on_problem))
+        return (picture for _, _, picture in _decode(path, on_problem, most_pixels=most_pixels))
     rate = Fraction(fps).limit_denominator(1_000_000)
-    return islice(_at_rate(_decode(path, on_problem, float(first / rate)), rate, first), last and max(0, last - first))
+    frames = _decode(path, on_problem, float(first / rate), most_pixels)
+    return islice(_at_rate(frames, rate, first), last and max(0, last - first))
 
 
-def _decode(path: PathType, on_problem: OnProblem, begin: float = 0.0) -> Iterator[tuple[float, float, np.ndarray]]:
+def _decode(
+    path: PathType, on_problem: OnProblem, begin: float = 0.0, most_pixels: int | None = None
+) -> Iterator[tuple[float, float, np.ndarray]]:
     """Yield (seconds since the first frame, seconds it lasts, picture), from some frame before `begin` on."""
     usual = 1 / float(probe(path).require_video().mean_fps)
     with open_media(path) as container:
         stream = pictures_of(container)
         assert stream is not None
         stream.thread_type = "AUTO"
+        if most_pixels is not None:
+            # FFmpeg asks before a frame is made, and counts its edges: up to 64 pixels more on each side.
+            stream.codec_context.options = {"max_pixels": str(2 * most_pixels)}
         timed = container.format.name not in UNTIMED
         size: tuple[int, int] | None = None
         first: float | None = None
-        frames = decoded(container, stream, on_problem)
+        frames = _of_size(decoded(container, stream, on_problem), most_pixels)
         if begin > RUN_UP and timed:
             start = next(frames, None)
             if start is not None and start.time is not None:
                 first, size = start.time, (start.width, start.height)
-                frames = landed(container, stream, first + begin - RUN_UP, on_problem)
+                frames = _of_size(landed(container, stream, first + begin - RUN_UP, on_problem), most_pixels)
         last: float | None = None  # seconds since the first frame
         left_out = 0
         join = Join(container.name, stream.type, on_problem)
@@ -94,6 +103,10 @@ def _decode(path: PathType, on_problem: OnProblem, begin: float = 0.0) -> Iterat
         join.report()
         if left_out:
             on_problem(f"{container.name}: {left_out} frames of video whose times go back were left out")
+
+
+def _of_size(frames: Iterator[av.VideoFrame], most_pixels: int | None) -> Iterator[av.VideoFrame]:
+    return (frame for frame in frames if most_pixels is None or frame.width * frame.height <= most_pixels)
 
 
 def _rgb(frame: av.VideoFrame, width: int, height: int) -> np.ndarray:

@@ -69,7 +69,7 @@ def _media(path: Path, called: str, limits: Limits) -> Contents:
         width, height = media.video.width, media.video.height
         _check_pixels(width, height, called, limits)
         _check_length(path, called, limits)
-        with closing(read_frames(path, on_problem=_unheard)) as frames:  # type: ignore[type-var]
+        with closing(read_frames(path, on_problem=_unheard, most_pixels=limits.pixels)) as frames:  # type: ignore[type-var]
             if next(frames, None) is None:
                 raise InputError(f"{called}: no frame of its video can be decoded; re-encode it")
     seconds = None if media.audio is None else _heard(path, called, limits)

@@ -21,6 +21,7 @@ State = Literal["queued", "running", "done", "failed", "cancelled"]
 ENDED = ("done", "failed", "cancelled")
 LARGEST_FACTOR = 64  # of options.resize_factor
 FASTEST = 60.0  # frames a second of a result made of a still
+LONGEST = 20  # characters of options.faces
 
 FourPixels = tuple[int, int, int, int]
 Point = tuple[float, float, float]
@@ -66,6 +67,8 @@ class JobOptions:
             raise InputError(f"fps is {self.fps}; give frames a second, {FASTEST:g} at most")
         if self.resize_factor > LARGEST_FACTOR:
             raise InputError(f"resize_factor is {self.resize_factor}; give {LARGEST_FACTOR} at most")
+        if len(self.faces) > LONGEST:
+            raise InputError(f"faces has {len(self.faces)} characters; give largest, leftmost, all, or a number")
         for name in ("pads", "crop", "box"):
             if any(abs(pixels) > 1 << 16 for pixels in getattr(self, name) or ()):
                 raise InputError(f"{name} is {list(getattr(self, name))}; give pixels of a picture")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import hmac
+import logging
 import os
 import re
 import secrets
@@ -23,6 +24,8 @@ RANDOM = 32  # bytes
 NAME = re.compile(r"[\w.@-]{1,100}")
 HASH = re.compile(r"[0-9a-f]{64}")
 
+log = logging.getLogger(__name__)
+
 
 def hash_of(key: str) -> str:
     """What the file keeps of a key."""
@@ -30,7 +33,11 @@ def hash_of(key: str) -> str:
 
 
 class KeyFile:
-    """The names and hashes of a file, read anew when it changes: a key that is removed there ends at once."""
+    """The names and hashes of a file, read anew when it changes: a key that is removed there ends at once.
+
+    While it cannot be used, as when an editor has written half of a line, the keys of before are good; when it is
+    gone, none is.
+    """
 
     def __init__(self, path: Path):
         """Raises: InputError if it cannot be read, or has a line that is none."""
@@ -38,19 +45,33 @@ class KeyFile:
         self._reading = threading.Lock()
         self._seen: tuple[int, int] | None = None
         self._hashes: dict[str, str] = {}
-        self.hashes()
+        self._fault = ""  # what was logged of the file as it is
+        self._refresh()
 
     def hashes(self) -> dict[str, str]:
         """Hash of the key of each client, by its name."""
         with self._reading:
             try:
-                told = self._path.stat()
-            except OSError as error:
-                raise InputError(f"--keys {self._path}: cannot be read ({error.strerror}); check the path") from error
-            if self._seen != (told.st_mtime_ns, told.st_size):
-                self._hashes = read(self._path)
-                self._seen = (told.st_mtime_ns, told.st_size)
+                self._refresh()
+                fault = ""
+            except InputError as error:
+                if not self._path.exists():
+                    self._hashes, self._seen = {}, None
+                fault = str(error)
+            if fault and fault != self._fault:
+                log.error("%s; until then %d keys of before are good", fault, len(self._hashes))
+            self._fault = fault
             return self._hashes
+
+    def _refresh(self) -> None:
+        """Raises: InputError."""
+        try:
+            told = self._path.stat()
+        except OSError as error:
+            raise InputError(f"--keys {self._path}: cannot be read ({error.strerror}); check the path") from error
+        if self._seen != (told.st_mtime_ns, told.st_size):
+            self._hashes = read(self._path)
+            self._seen = (told.st_mtime_ns, told.st_size)
 
     def name_of(self, key: str) -> str | None:
         """Whose key it is; None if nobody's. Takes as long for a wrong key as for a right one."""

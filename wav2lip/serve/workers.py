@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 from sqlalchemy.exc import OperationalError
@@ -114,7 +115,8 @@ class Workers:
         self._jobs.report(job.id, Progress("faces"))
         outfile = self._jobs.path(job.id)
         result = generator.lipsync(
-            self._uploads.path(job.face.id), self._uploads.path(job.audio.id), outfile, job.options.of_library(),
+            self._uploads.path(job.face.id), self._uploads.path(job.audio.id), outfile,
+            replace(job.options.of_library(), most_pixels=self._settings.frame_pixels),
             lambda stage, done, total: self._jobs.report(job.id, Progress(stage, done, total)), cancelled,
         )  # fmt: skip
         return _facts(result) | {"checkpoint_sha256": generator.sha256}

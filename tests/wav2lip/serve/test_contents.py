@@ -6,7 +6,9 @@ import io
 import shutil
 import wave
 import zlib
+from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,6 +16,7 @@ from PIL import Image
 from tests.conftest import tone, write_video, write_wav
 from tests.wav2lip.serve.conftest import files_in
 from wav2lip.errors import InputError
+from wav2lip.serve.job import JobOptions
 from wav2lip.serve.refusals import Full, NotNow, NotThere, TooLarge
 
 
@@ -110,6 +113,32 @@ def test_frames_larger_than_the_limit_are_refused_before_they_are_decoded(servic
     with pytest.raises(InputError, match="64 x 48 pixels"):
         take(uploads, picture())
     assert take(uploads, picture(size=(50, 50))).width == 50
+
+
+def test_a_frame_in_the_middle_larger_than_the_limit_is_left_out(service, media, tmp_path):
+    one = service(frame_pixels=64 * 64)
+    face = take(one.uploads, h264(64, 30) + h264(512, 10) + h264(80, 10) + h264(64, 5), "face.h264", "face")
+    audio = one.uploads.take("someone", media / "sound.wav", "s", "audio")
+    job = one.jobs.submit("someone", face, audio, "", JobOptions(box=(8, 56, 8, 56), silence="off", short="keep"))
+    one.start()
+    try:
+        made = one.jobs.wait("someone", job.id, 60)
+    finally:
+        one.stop()
+    assert (made.state, made.frames) == ("done", 35)
+
+
+def h264(side: int, frames: int) -> bytes:
+    """A bare stream of square frames, to which one of another size may be joined."""
+    coder = av.CodecContext.create("libx264", "w")
+    coder.width = coder.height = side
+    coder.pix_fmt, coder.time_base = "yuv420p", Fraction(1, 25)
+    packets = []
+    for level in range(frames):
+        frame = av.VideoFrame.from_ndarray(np.full((side, side, 3), 5 * level, np.uint8), "rgb24")
+        frame.pts = level
+        packets += coder.encode(frame)
+    return b"".join(map(bytes, packets + coder.encode(None)))
 
 
 def test_a_picture_that_unpacks_to_gigabytes_is_refused(uploads):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.wav2lip.serve.conftest import ended, submit
+from tests.wav2lip.serve.conftest import MANY, ended, submit
 from wav2lip.errors import InputError
 from wav2lip.serve import keys
 from wav2lip.serve.keys import KeyFile, change
@@ -48,6 +48,25 @@ def test_a_removed_key_ends_at_once(key_file):
     known = KeyFile(path)
     change(["remove", "ann", "--file", str(path)])
     assert known.name_of(made["ann"]) is None and known.name_of(made["bob"]) == "bob"
+
+
+def test_a_half_written_file_of_keys_ends_nobodys_and_one_that_is_gone_everybodys(key_file, server, caplog):
+    path, made = key_file
+    client = server(keys=path, requests_per_minute=MANY)
+    whole = path.read_text()
+
+    def answers() -> list[int]:
+        return [client.get("/v1/models", headers=bearer(key)).status_code for key in (made["ann"], made["bob"], "x")]
+
+    path.write_text(whole + "eve 0123")
+    assert [answers(), answers()] == [[200, 200, 401]] * 2
+    assert sum("line 3 is not a new NAME" in line for line in caplog.messages) == 1  # said once, not at each request
+    path.write_text(whole.splitlines()[1] + "\n")
+    assert answers() == [401, 200, 401]
+    path.unlink()
+    assert answers() == [401, 401, 401]
+    path.write_text(whole)
+    assert answers() == [200, 200, 401]
 
 
 @pytest.mark.parametrize(

@@ -171,7 +171,7 @@ def test_a_result_is_refused_with_its_reason_until_it_is_there(service, ask):
 @pytest.mark.parametrize(
     "options",
     [{"fps": float("nan")}, {"fps": 61}, {"face_at": (0.0, float("inf"), 1.0)}, {"start": float("nan")}, {"end": -1.0},
-     {"resize_factor": 0}, {"resize_factor": 65}, {"pads": (0, 1 << 20, 0, 0)}, {"blend": "x"}],
+     {"resize_factor": 0}, {"resize_factor": 65}, {"pads": (0, 1 << 20, 0, 0)}, {"blend": "x"}, {"faces": "0" * 21}],
     ids=str,
 )  # fmt: skip
 def test_options_that_cannot_be_are_refused_when_they_are_made(options):
