@@ -168,8 +168,9 @@ def test_three_float64_steps_of_the_expert_are_the_golden_ones():
     same_gradients(norms, expected["syncnet_grad_norms"])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize(("mode", "training"), [pytest.param("train", True, marks=pytest.mark.slow), ("eval", False)])
+@pytest.mark.parametrize(("mode", "training"), [("train", True), ("eval", False)])
 def test_three_float64_steps_of_the_generator_are_the_golden_ones_in_either_mode_of_the_expert(mode, training):
     expected, fabric, batch = golden("train"), fabric_of("64-true"), generator_batch(torch.float64)
     generator = trainable(fabric, "generator", (0.9, 0.999))

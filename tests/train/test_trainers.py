@@ -234,8 +234,7 @@ def test_sync_loss_of_truth_and_input_are_those_of_the_frames_themselves():
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals to send")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(("number", "workers"), [(signal.SIGINT, 1), (signal.SIGTERM, 0)])
 def test_an_interrupt_saves_before_leaving(number, workers, noise_data, tmp_path):
     command = [sys.executable, "-m", "train.syncnet", f"data_root={noise_data}", f"checkpoint_dir={tmp_path}",
                "debug=tiny", "max_steps=1000000", "eval_interval=1000000", "checkpoint_interval=1000000",
