@@ -42,7 +42,9 @@ class Copies:
 
     resolution = FACE_SIZE
 
-    def __call__(self, crops: np.ndarray, mels: np.ndarray, references: np.ndarray | None = None) -> np.ndarray:
+    def __call__(
+        self, crops: np.ndarray, mels: np.ndarray, references: np.ndarray | None = None, top: int = 0
+    ) -> np.ndarray:
         """The references."""
         return crops if references is None else references
 
