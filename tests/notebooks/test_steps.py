@@ -15,7 +15,7 @@ from wav2lip.media import probe
 from wav2lip.notebook import show
 from wav2lip.notebook.archive import bring_back, keep
 from wav2lip.notebook.drawing import Logged, frames_sheet, strip
-from wav2lip.notebook.inference import newest_trained, options_of
+from wav2lip.notebook.inference import Inference, newest_trained, options_of
 from wav2lip.notebook.process import last_line, run, setting
 from wav2lip.notebook.training import plan_of
 from wav2lip.notebook.workspace import Workspace, bring, given, open_workspace, upload
@@ -134,6 +134,19 @@ def test_outside_of_colab_a_missing_file_is_named_with_where_it_belongs(tmp_path
         given("nowhere.mp4", "FACE")
     with pytest.raises(InputError, match=r"face holds no video; put it there"):
         upload(tmp_path / "face", "video")
+
+
+def test_an_empty_field_takes_the_newest_upload_and_says_which(tmp_path, monkeypatch):
+    said: list[str] = []
+    monkeypatch.setattr("wav2lip.notebook.show.words", said.append)
+    monkeypatch.setattr("wav2lip.notebook.show.sound", lambda _file: None)
+    place = Workspace(tmp_path, tmp_path)
+    (tmp_path / "sound").mkdir()
+    for name, written in (("a.wav", 30), ("b.wav", 40), ("c.wav", 20)):
+        (tmp_path / "sound" / name).write_bytes(b"x")
+        os.utime(tmp_path / "sound" / name, (written, written))
+    assert Inference(place).get_sound("") == tmp_path / "sound" / "b.wav"
+    assert len(said) == 1 and str(tmp_path / "sound" / "b.wav") in said[0]
 
 
 def test_a_plan_takes_other_steps_and_more_keys():

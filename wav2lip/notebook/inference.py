@@ -32,7 +32,7 @@ class Inference:
         if path:
             found = given(path, "CHECKPOINT")
         else:
-            found = newest_trained(self.place.kept.parent) or upload(self.place.kept / "checkpoint", "checkpoint")[-1]
+            found = newest_trained(self.place.kept.parent) or upload(self.place.kept / "checkpoint", "checkpoint")
         show.words(f"Checkpoint: `{found}`")
         return found
 
@@ -41,7 +41,7 @@ class Inference:
         if path == SAMPLE:
             found = write_sample(self.place.fast / "sample", 1, SAMPLE_SECONDS)[0]
         else:
-            found = given(path, "FACE") if path else upload(self.place.kept / "face", "video or picture of a face")[-1]
+            found = given(path, "FACE") if path else self._uploaded("face", "video or picture of a face")
         to = self.place.kept / "pictures" / "face.png"
         show.picture(sheet([read_picture(found)], to) if is_picture(found) else frames_sheet([found], to))
         return found
@@ -52,8 +52,14 @@ class Inference:
             found = self.place.fast / "sample" / "speech.wav"
             write_speech(found, SAMPLE_SECONDS, Speaker.from_seed(UNHEARD), UNHEARD)
         else:
-            found = given(path, "SOUND") if path else upload(self.place.kept / "sound", "sound")[-1]
+            found = given(path, "SOUND") if path else self._uploaded("sound", "sound")
         show.sound(found)
+        return found
+
+    def _uploaded(self, folder: str, what: str) -> Path:
+        """The newest upload; says which it is, as nobody is asked where there is one of before."""
+        found = upload(self.place.kept / folder, what)
+        show.words(f"The {what}: `{found}`. To be asked for another, remove it there or change `PROJECT`.")
         return found
 
     def make(

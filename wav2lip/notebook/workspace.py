@@ -57,10 +57,10 @@ def in_colab() -> bool:
         return False
 
 
-def upload(folder: Path, what: str) -> list[Path]:
+def upload(folder: Path, what: str) -> Path:
     """Let the user choose files in the browser and put them into a folder; files that are there already stay.
 
-    Returns: all files of the folder, by name. Raises: InputError if there are none, or outside of Colab.
+    Returns: the newest file of the folder. Raises: InputError if there are none, or outside of Colab.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if not _files(folder):
@@ -70,7 +70,7 @@ def upload(folder: Path, what: str) -> list[Path]:
             importlib.import_module("google.colab.files").upload()
     if not _files(folder):
         raise InputError(f"no {what} was chosen; run this cell again and choose it")
-    return _files(folder)
+    return _files(folder)[-1]
 
 
 def download(file: Path) -> None:
@@ -103,4 +103,6 @@ def bring(files: Sequence[Path], root: Path, folder: Path) -> None:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_file())
+    """The files of a folder, the newest last."""
+    files = [path for path in folder.iterdir() if path.is_file()]
+    return sorted(files, key=lambda path: (path.stat().st_mtime_ns, path.name))

@@ -68,7 +68,7 @@ class JobOptions:
         if self.resize_factor > LARGEST_FACTOR:
             raise InputError(f"resize_factor is {self.resize_factor}; give {LARGEST_FACTOR} at most")
         if len(self.faces) > LONGEST:
-            raise InputError(f"faces has {len(self.faces)} characters; give largest, leftmost, all, or a number")
+            raise InputError(f"faces is {self.faces[:LONGEST]!r} and more; give largest, leftmost, all, or a number")
         for name in ("pads", "crop", "box"):
             if any(abs(pixels) > 1 << 16 for pixels in getattr(self, name) or ()):
                 raise InputError(f"{name} is {list(getattr(self, name))}; give pixels of a picture")

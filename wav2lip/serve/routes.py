@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
+from anyio import CancelScope
 from fastapi import APIRouter, Depends, Query, Request, Security
 from fastapi.responses import FileResponse
 from fastapi.security import HTTPBearer
@@ -125,7 +126,7 @@ async def submit(request: Request, service: Services, client: ClientName) -> Job
 
     The answer comes at once, with the job's id; ask for it until its state is done, failed or cancelled.
     """
-    with service.uploads.together() as take:
+    async with _together(service) as take:
         if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
             async with _form(request) as form:
                 model, options = _words(form, "model"), OPTIONS.validate_json(_words(form, "options") or "{}")
@@ -177,6 +178,20 @@ def cancel(job_id: str, service: Services, client: ClientName) -> JobOut:
 def remove(job_id: str, service: Services, client: ClientName) -> JobOut:
     """Stop a job, and remove its result if there is one. Its record stays."""
     return JobOut.of(service.jobs.remove(client, job_id))
+
+
+@asynccontextmanager
+async def _together(service: Service) -> AsyncIterator[Take]:
+    """Uploads.together; what it removes holds up no other request, and goes though the request is given up."""
+    together = service.uploads.together()
+    take = together.__enter__()
+    try:
+        yield take
+    except BaseException as error:
+        with CancelScope(shield=True):
+            await run_in_threadpool(together.__exit__, type(error), error, error.__traceback__)
+        raise
+    together.__exit__(None, None, None)
 
 
 @asynccontextmanager

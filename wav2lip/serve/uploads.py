@@ -8,7 +8,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -97,7 +97,10 @@ class Uploads:
 
     @contextmanager
     def together(self) -> Iterator[Callable[..., Upload]]:
-        """Gives `take`; what it took is removed again where the block raises, as when the second file is none."""
+        """Gives `take`; what it took is removed again where the block raises, as when the second file is none.
+
+        What a job needs by then stays with that job.
+        """
         taken: list[Upload] = []
 
         def take(client: str, source: BinaryIO | str | PathLike[str], name: str, kind: Kind = "any") -> Upload:
@@ -108,7 +111,8 @@ class Uploads:
             yield take
         except BaseException:
             for upload in taken:
-                self.remove(upload.client, upload.id)
+                with suppress(NotNow, NotThere):
+                    self.remove(upload.client, upload.id)
             raise
 
     def get(self, client: str, upload_id: str) -> Upload:

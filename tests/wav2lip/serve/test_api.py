@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import time
@@ -101,6 +102,23 @@ def test_the_same_file_twice_is_two_uploads_that_go_one_by_one(shared_server, me
     assert client.delete(f"/v1/uploads/{first['id']}").status_code == 204
     assert client.get(f"/v1/uploads/{first['id']}").status_code == 404
     assert client.get(f"/v1/uploads/{second['id']}").status_code == 200
+
+
+def test_what_a_refused_job_brought_is_removed_beside_other_requests(server, media, monkeypatch):
+    client = server()
+    uploads, beside = client.app.state.service.uploads, []
+    remove = uploads.remove
+
+    def removed(*given: str) -> None:
+        with pytest.raises(RuntimeError, match="no running event loop"):
+            asyncio.get_running_loop()
+        beside.append(given)
+        remove(*given)
+
+    monkeypatch.setattr(uploads, "remove", removed)
+    files = {"face": (media / "face.mp4").read_bytes(), "audio": b"Dear diary,"}
+    assert client.post("/v1/jobs", files=files).status_code == 422
+    assert len(beside) == 1 and files_in(uploads.folder) == []
 
 
 def test_progress_counts_frames_and_running_and_waiting_jobs_can_be_cancelled(server, media, tmp_path):

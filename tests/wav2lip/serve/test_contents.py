@@ -169,6 +169,17 @@ def test_an_upload_that_waits_for_its_job_cannot_be_removed(service, media):
         one.uploads.remove("someone", face.id)
 
 
+def test_what_goes_wrong_after_a_job_was_asked_for_is_said_and_the_job_keeps_its_files(service, media):
+    one = service()
+    with pytest.raises(ZeroDivisionError), one.uploads.together() as take:
+        face, audio = take("ann", media / "face.mp4", "f", "face"), take("ann", media / "sound.wav", "s", "audio")
+        unneeded = take("ann", media / "sound.wav", "t", "audio")
+        one.jobs.submit("ann", face, audio)
+        raise ZeroDivisionError
+    assert {path.name for path in files_in(one.uploads.folder)} == {face.id, audio.id}
+    assert unneeded.id not in {face.id, audio.id}
+
+
 def test_another_clients_upload_is_not_there(uploads):
     upload = take(uploads, picture())
     with pytest.raises(NotThere) as refused:
