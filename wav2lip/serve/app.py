@@ -50,7 +50,7 @@ def create_app(settings: Settings) -> FastAPI:
     _add_watching(app, service)
     add_answers(app)
     app.add_middleware(Door, settings=settings, clients=app.state.clients)
-    app.add_middleware(Bodies, settings=settings)  # added last, passed first
+    app.add_middleware(Bodies, settings=settings, kept=service.uploads.kept)  # added last, passed first
     return _with_page(app, service)
 
 

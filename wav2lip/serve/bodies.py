@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections.abc import Callable
 
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -26,8 +27,9 @@ GONE: Message = {"type": "http.disconnect"}
 class Bodies:
     """ASGI middleware that covers every route, the page's too."""
 
-    def __init__(self, app: ASGIApp, settings: Settings):
-        self._app = app
+    def __init__(self, app: ASGIApp, settings: Settings, kept: Callable[[], int]):
+        """kept: bytes on the disk that files have no more room for."""
+        self._app, self._kept = app, kept
         self._with_files = FILES * settings.upload_mib * MIB + WORDS
         self._room = settings.disk_mib * MIB
         self._seconds = settings.upload_seconds
@@ -40,7 +42,8 @@ class Bodies:
         headers = Headers(scope=scope)
         stated = headers.get("content-length", "0")
         multipart = headers.get("content-type", "").lower().startswith("multipart/form-data")
-        body = _Body(receive, send, self._with_files if multipart else WORDS, self._seconds, self._room_for)
+        most, kept = (self._with_files, self._kept) if multipart else (WORDS, None)
+        body = _Body(receive, send, most, self._seconds, self._room_for, kept)
         body.whole = stated == "0" and "transfer-encoding" not in headers
         if stated.isdecimal() and int(stated) > body.most:
             await _last_answer(body.too_large(), scope, receive, send)
@@ -55,17 +58,22 @@ class Bodies:
         if body.refusal is not None and not body.answered:
             await _last_answer(body.refusal, scope, receive, send)
 
-    def _room_for(self, size: int) -> bool:
-        """Count bytes that came; whether that many may be on their way at a time."""
+    def _room_for(self, size: int, kept: int) -> bool:
+        """Count bytes that came; whether that many may be on their way at a time, beside those that are kept."""
         self._coming += size
-        return self._coming <= self._room
+        return kept + self._coming <= self._room
 
 
 class _Body:
     """One request's. Once it is refused, the application sees that the client is gone, and its answer is dropped."""
 
-    def __init__(self, receive: Receive, send: Send, most: int, seconds: float, room_for: Callable[[int], bool]):
-        self._receive, self._send, self._room_for = receive, send, room_for
+    def __init__(
+        self, receive: Receive, send: Send, most: int, seconds: float, room_for: Callable[[int, int], bool],
+        kept: Callable[[], int] | None,
+    ):  # fmt: skip
+        """kept: None for a body without files, which is taken whatever is kept."""
+        self._receive, self._send, self._room_for, self._look = receive, send, room_for, kept
+        self._kept = 0  # bytes, once looked at
         self._until = time.monotonic() + seconds
         self.most = most  # bytes
         self.size = 0  # bytes so far
@@ -81,6 +89,8 @@ class _Body:
             return await self._receive()
         if self.refusal is not None:
             return GONE
+        if self._look is not None:  # not before: who may not send anything is refused without a look at the disk
+            self._kept, self._look = await run_in_threadpool(self._look), None
         try:
             left = max(0.0, self._until - time.monotonic())
             message = await asyncio.wait_for(self._receive(), min(IDLE, left))
@@ -92,11 +102,11 @@ class _Body:
         self.whole = not message.get("more_body", False)
         size = len(message.get("body", b""))
         self.size += size
-        room = self._room_for(size)
+        room = self._room_for(size, self._kept)
         if self.size > self.most:
             self.refusal = self.too_large()
         elif not room:
-            self.refusal = answer(503, "the server receives as much as it can already; try again later", LAST)
+            self.refusal = answer(503, "the server has no room for more files at present; try again later", LAST)
         return message if self.refusal is None else GONE
 
     async def send(self, message: Message) -> None:

@@ -44,7 +44,7 @@ class Settings:
     requests_per_minute: int = 240  # of one client; of one address where there are no keys
     upload_seconds: float = 600.0  # that one request's body may take
     keep_hours: float = 24.0  # that files are kept after they came, or after their job ended
-    disk_mib: int = 20_480  # of all kept uploads and results
+    disk_mib: int = 20_480  # of all that is kept: uploads, results, what the page was sent
 
     def __post_init__(self) -> None:
         for flag in fields(self):
@@ -118,7 +118,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("requests_per_minute", int, "N", "requests of one client; of one address where there are no keys")
     add("upload_seconds", float, "S", "that the body of one request may take")
     add("keep_hours", float, "H", "after which uploads and results are removed; records stay")
-    add("disk_mib", int, "N", "of all uploads and results, in MiB")
+    add("disk_mib", int, "N", "of all uploads and results, and what the page was sent, in MiB")
     return parser
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import os
 import threading
 import time
 from pathlib import Path
@@ -27,7 +29,9 @@ class Sweeper:
         self._keep = settings.keep_hours * HOUR
         self._coming = max(settings.upload_seconds, settings.job_seconds)  # a file without a record may still be made
         data = settings.data.resolve()
-        self._shown = (data / "page", data / "doctor")  # what browsers sent to Gradio; what the page's doctor found
+        self._sent = data / "page"  # what browsers sent to Gradio
+        self._sending = settings.upload_seconds
+        self._found = data / "doctor"  # what the page's doctor found
         self._database, self._uploads, self._jobs = database, uploads, jobs
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper")
@@ -52,7 +56,8 @@ class Sweeper:
         gone = self._results(now) + self._old_uploads(now)
         for folder in (self._uploads.folder, self._jobs.folder):
             gone += self._unknown(folder, now - age)
-        return gone + sum(_older(folder, now - self._keep) for folder in self._shown)
+        gone += self._broken_off(now - (self._sending if leftovers is None else leftovers))
+        return gone + sum(_older(folder, now - self._keep) for folder in (self._sent, self._found))
 
     def _run(self) -> None:
         while not self._stop.wait(EVERY):
@@ -70,10 +75,7 @@ class Sweeper:
         )
         with self._database.writing() as session:
             records = session.scalars(old).all()
-            for record in records:
-                self._jobs.path(record.id).unlink(missing_ok=True)
-                record.removed = now
-            return len(records)
+            return sum(_removed(record, self._jobs.path(record.id), now) for record in records)
 
     def _old_uploads(self, now: float) -> int:
         needed = select(JobRecord.number).where(
@@ -85,10 +87,7 @@ class Sweeper:
         )
         with self._database.writing() as session:
             records = session.scalars(old).all()
-            for record in records:
-                (self._uploads.folder / record.id).unlink(missing_ok=True)
-                record.removed = now
-            return len(records)
+            return sum(_removed(record, self._uploads.folder / record.id, now) for record in records)
 
     def _unknown(self, folder: Path, before: float) -> int:
         """Remove files that no record tells of: those of a server that was killed."""
@@ -98,19 +97,45 @@ class Sweeper:
                 select(JobRecord.id).where(JobRecord.state == "done", JobRecord.removed.is_(None))
             )
             known = {*uploads, *(self._jobs.path(job_id).name for job_id in results)}
-        unknown = [path for path in folder.iterdir() if path.name not in known and path.stat().st_mtime <= before]
-        for path in unknown:
-            path.unlink(missing_ok=True)
-        return len(unknown)
+        return sum(_gone(path, before) for path in folder.iterdir() if path.name not in known)
+
+    def _broken_off(self, before: float) -> int:
+        """Remove what Gradio leaves of uploads that did not come whole, and its empty files beside whole ones."""
+        return sum(_gone(path, before) for path in self._sent.glob("tmp*"))
 
 
 def _older(folder: Path, before: float) -> int:
     """Remove files that were last written before a time, and folders that are empty then."""
     gone = 0
-    for path in sorted(folder.rglob("*"), reverse=True):  # what is in a folder before the folder
-        if path.is_file() and path.stat().st_mtime < before:
-            path.unlink(missing_ok=True)
-            gone += 1
-        elif path.is_dir() and path.stat().st_mtime < before and not any(path.iterdir()):
-            path.rmdir()
+    for inside, folders, files in os.walk(folder, topdown=False):  # what is in a folder before the folder
+        gone += sum(_gone(Path(inside, name), before) for name in (*files, *folders))
     return gone
+
+
+def _removed(record: JobRecord | UploadRecord, path: Path, now: float) -> bool:
+    """Whether a record's file could be removed; written down then."""
+    gone = _gone(path, math.inf) or not path.exists()
+    if gone:
+        record.removed = now
+    return gone
+
+
+def _gone(path: Path, before: float) -> bool:
+    """Remove a file, or an empty folder, that was last written before a time; whether it was a file and is gone.
+
+    One that cannot be removed, as on Windows while it is open, stays until the next sweep and stops no other.
+    """
+    try:
+        if path.stat().st_mtime > before:
+            return False
+        if path.is_dir():
+            if not any(path.iterdir()):
+                path.rmdir()
+            return False
+        path.unlink()
+    except FileNotFoundError:  # Gradio or its client's request was faster
+        return False
+    except OSError as error:
+        log.warning("%s cannot be removed; it is tried again in %.0f s (%s)", path, EVERY, error.strerror)
+        return False
+    return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import secrets
 import shutil
 import threading
@@ -59,7 +60,9 @@ class Uploads:
     """The files of all clients."""
 
     def __init__(self, settings: Settings, database: Database):
-        self.folder = settings.data.resolve() / "uploads"
+        data = settings.data.resolve()
+        self.folder = data / "uploads"
+        self._unrecorded = [data / name for name in ("page", "doctor", "coming")]  # what else fills the disk
         self._database = database
         self._largest = settings.upload_mib * MIB
         self._room = settings.disk_mib * MIB
@@ -145,11 +148,12 @@ class Uploads:
         return Upload(path=self.path(record.id), **{key: getattr(record, key) for key in _COLUMNS})
 
     def kept(self) -> int:
-        """Bytes of all files and results that are kept."""
+        """Bytes of all files and results that are kept, with what the page was sent and shows."""
         with self._database.reading() as session:
             uploads = select(func.coalesce(func.sum(UploadRecord.size), 0)).where(UploadRecord.removed.is_(None))
             results = select(func.coalesce(func.sum(JobRecord.result_size), 0)).where(JobRecord.removed.is_(None))
-            return sum(int(session.scalars(kept).one() or 0) for kept in (uploads, results))
+            recorded = sum(int(session.scalars(kept).one() or 0) for kept in (uploads, results))
+        return recorded + sum(_size_of(folder) for folder in self._unrecorded)
 
     @contextmanager
     def _counted(self) -> Iterator[list[int]]:
@@ -191,6 +195,16 @@ def _upload(
         upload_id, client, name, path, sha256, size, contents.width, contents.height, contents.still,
         contents.seconds, time.time(),
     )  # fmt: skip
+
+
+def _size_of(folder: Path) -> int:
+    """Bytes of the files below a folder; none of one that goes meanwhile."""
+    size = 0
+    for inside, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                size += os.stat(Path(inside, name)).st_size
+    return size
 
 
 def shown_name(name: str) -> str:

@@ -34,12 +34,13 @@ async def hasty(scope, receive, send) -> None:  # type: ignore[no-untyped-def]
 class Sent:
     """One request with a body of so many blocks, and what came back."""
 
-    def __init__(self, app, settings: Settings, blocks: int, kind: str = "multipart/form-data", pause: float = 0.0):  # type: ignore[no-untyped-def]
+    def __init__(self, app, settings: Settings, blocks: int, kind: str = "multipart/form-data", pause: float = 0.0,
+                 kept: int = 0):  # type: ignore[no-untyped-def]  # fmt: skip
         self.blocks, self.taken, self.pause = blocks, 0, pause
         self.messages: list[dict] = []
         scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": [
             (b"content-type", kind.encode()), (b"transfer-encoding", b"chunked")]}  # fmt: skip
-        asyncio.run(Bodies(app, settings)(scope, self.receive, self.send))
+        asyncio.run(Bodies(app, settings, lambda: kept)(scope, self.receive, self.send))
 
     async def receive(self) -> dict:
         await asyncio.sleep(self.pause)
@@ -79,6 +80,14 @@ def test_a_body_that_comes_too_slowly_is_refused():
 def test_more_bodies_at_a_time_than_the_disk_holds_are_refused():
     sent = Sent(reader, Settings(upload_mib=100, disk_mib=1), blocks=1 << 30)
     assert sent.status == 503
+
+
+def test_files_are_refused_where_the_disk_is_full_and_words_are_not():
+    settings = Settings(upload_mib=1, disk_mib=2)
+    assert Sent(reader, settings, blocks=15, kept=MIB).status == 200
+    full = Sent(reader, settings, blocks=17, kept=MIB)
+    assert full.status == 503 and b"no room" in full.text
+    assert Sent(reader, settings, blocks=1, kind="application/json", kept=3 * MIB).status == 200
 
 
 def test_an_answer_before_the_end_of_a_body_closes_the_line():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 
 import pytest
 
@@ -58,6 +59,42 @@ def test_what_a_killed_server_left_half_written_goes_at_start_and_not_while_it_m
     assert sweep.sweep(time.time(), leftovers=0.0) == 3
     assert not any(half.exists() for half in halves)
     assert (one.uploads.folder / kept.face.id).exists()
+
+
+def test_what_an_upload_to_the_page_left_when_it_was_broken_off_goes_after_the_time_of_an_upload(sweeper, tmp_path):
+    one, sweep = sweeper
+    begun, whole = tmp_path / "data/page/tmpabc", tmp_path / "data/page/0f/tmp.mp4"
+    for path in (begun, whole):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    assert sweep.sweep(time.time() + one.settings.upload_seconds - 10) == 0
+    assert sweep.sweep(time.time() + one.settings.upload_seconds + 10) == 1
+    assert whole.exists() and not begun.exists()
+
+
+def test_a_file_that_cannot_be_removed_yet_stops_no_other_and_is_tried_again(sweeper, media, monkeypatch, caplog):
+    one, sweep = sweeper
+    first, second = (one.uploads.take("ann", media / "sound.wav", "sound.wav") for _ in range(2))
+    page = one.settings.data / "page"
+    page.mkdir()
+    unlink = Path.unlink
+    for name in ("a", "b"):
+        (page / name).write_bytes(b"x")
+
+    def held(path: Path, missing_ok: bool = False) -> None:  # as Windows does while a player has it open
+        if path.name in (first.id, "a"):
+            raise PermissionError(13, "the file is open")
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", held)
+    later = time.time() + 3700
+    assert sweep.sweep(later) == 2
+    assert first.path.exists() and not second.path.exists()
+    assert (page / "a").exists() and not (page / "b").exists()
+    assert one.uploads.get("ann", first.id) and "the file is open" in caplog.text
+    monkeypatch.undo()
+    assert sweep.sweep(later) == 2
+    assert not first.path.exists()
 
 
 def test_what_browsers_sent_to_the_page_goes_too(sweeper, tmp_path):

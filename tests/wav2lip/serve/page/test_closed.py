@@ -110,3 +110,17 @@ def test_an_address_is_not_fetched_for_a_client(server, tmp_path, visited):
     nested = {"path": "a.png", "more": file(address)}
     assert not joined(client, function_of(client, "recorded", "stop_recording"), nested)["success"]
     assert asked == [] and files_in(tmp_path / "data/page") == []
+
+
+def test_what_the_page_was_sent_counts_as_kept_and_more_is_refused(server, tmp_path, media):
+    client = server(disk_mib=1)
+    sent = tmp_path / "data/page/0f/clip.mp4"
+    sent.parent.mkdir(parents=True)
+    sent.write_bytes(bytes(1 << 20))
+    for path, field in (("/gradio_api/upload", "files"), ("/v1/uploads", "file")):
+        with (media / "sound.wav").open("rb") as sound:
+            assert client.post(path, files={field: sound}).status_code == 503
+    assert files_in(tmp_path / "data/page") == [sent]
+    sent.unlink()
+    with (media / "sound.wav").open("rb") as sound:
+        assert client.post("/gradio_api/upload", files={"files": sound}).status_code == 200
