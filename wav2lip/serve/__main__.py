@@ -28,30 +28,36 @@ def serve(argv: list[str] | None = None) -> None:
     """Parse, build, run."""
     settings = parse(argv)
     try:
-        import uvicorn
-
-        from wav2lip.serve.app import create_app
         from wav2lip.serve.service import claimed
+
+        with claimed(settings):
+            _serve(settings)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in WEB:
             raise
         raise InputError(
             f"the web app needs {error.name}, which is not installed; pip install 'wav2lip-toolkit[web]'"
         ) from error
-    with claimed(settings):
-        app = create_app(settings)
-        app.state.service.generators.load_all()  # a file that cannot be used is said now
-        with _listen(settings) as listening:
-            warn_of_openness(settings)
-            _keep_temporary_files_in(settings.data.resolve() / "coming")
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, _done)
-            config = uvicorn.Config(
-                app, log_level="warning", proxy_headers=settings.proxy is not None,
-                forwarded_allow_ips=settings.proxy, timeout_graceful_shutdown=GOODBYE, server_header=False,
-            )  # fmt: skip
-            log.info("http://%s:%d/ is the page, /docs explains the API; Ctrl-C stops", *listening.getsockname()[:2])
-            uvicorn.Server(config).run([listening])
+
+
+def _serve(settings: Settings) -> None:
+    import uvicorn
+
+    from wav2lip.serve.app import create_app
+
+    app = create_app(settings)
+    app.state.service.generators.load_all()  # a file that cannot be used is said now
+    with _listen(settings) as listening:
+        warn_of_openness(settings)
+        _keep_temporary_files_in(settings.data.resolve() / "coming")
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _done)
+        config = uvicorn.Config(
+            app, log_level="warning", proxy_headers=settings.proxy is not None,
+            forwarded_allow_ips=settings.proxy, timeout_graceful_shutdown=GOODBYE, server_header=False,
+        )  # fmt: skip
+        log.info("http://%s:%d/ is the page, /docs explains the API; Ctrl-C stops", *listening.getsockname()[:2])
+        uvicorn.Server(config).run([listening])
 
 
 def _done(_number: int, _frame: FrameType | None) -> None:

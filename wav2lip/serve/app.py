@@ -6,12 +6,14 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from fastapi import FastAPI, Request, Response
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from wav2lip import __version__
-from wav2lip.serve import login, page, routes
+from wav2lip.serve import login, routes
 from wav2lip.serve.answers import add_answers
 from wav2lip.serve.bodies import Bodies
 from wav2lip.serve.clients import Clients
@@ -55,10 +57,12 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 def _add_watching(app: FastAPI, service: Service) -> None:
+    asking = CapacityLimiter(1)  # a thread of its own: those of requests may all be busy with what clients gave
+
     @app.get("/healthz", tags=["watching"])
-    def health() -> HealthOut:
+    async def health() -> HealthOut:
         """Whether the server works: its database answers and its workers live."""
-        counts = service.jobs.counts()
+        counts = await run_sync(service.jobs.counts, limiter=asking)
         if not service.works:
             raise Full("no worker is at work; see the server's log")
         return HealthOut(status="ok", version=__version__, queued=counts["queued"], running=counts["running"])
@@ -73,9 +77,12 @@ def _add_watching(app: FastAPI, service: Service) -> None:
 
 def _with_page(app: FastAPI, service: Service) -> FastAPI:
     settings = service.settings
-    # Gradio reads these whenever it needs them: what browsers upload lies in our folder, nothing is told to others.
+    # What browsers upload lies in our folder, nothing is told to others. Gradio reads these whenever it needs them, and
+    # makes the folder when it is imported.
     os.environ["GRADIO_TEMP_DIR"] = str(settings.data.resolve() / "page")
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    from wav2lip.serve import page
+
     return page.mount(app, service, _client)
 
 

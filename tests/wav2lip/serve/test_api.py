@@ -6,9 +6,11 @@ import asyncio
 import hashlib
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import av
 import pytest
+from anyio.to_thread import current_default_thread_limiter
 from fastapi.testclient import TestClient
 
 from tests.wav2lip.serve.conftest import FRAMES, HERE, MANY, OPTIONS, ended, files_in, submit
@@ -264,3 +266,23 @@ def test_files_of_a_job_that_was_refused_are_not_kept(server, media, tmp_path):
     assert client.post("/v1/jobs", files=wrong).status_code == 422
     assert files_in(tmp_path / "data" / "uploads") == before and len(before) == 4
     client.delete(f"/v1/jobs/{running}")
+
+
+def test_health_is_told_while_every_thread_for_requests_is_busy(server):
+    client = server()
+    limiter = client.portal.call(current_default_thread_limiter)
+
+    async def occupy() -> None:
+        for _ in range(int(limiter.total_tokens)):
+            limiter.acquire_on_behalf_of_nowait(object())
+
+    async def set_free() -> None:
+        limiter.total_tokens = 1000
+
+    client.portal.call(occupy)
+    with ThreadPoolExecutor(1) as asking:
+        health = asking.submit(client.get, "/healthz")
+        try:
+            assert health.result(timeout=20).status_code == 200
+        finally:
+            client.portal.call(set_free)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -188,10 +189,21 @@ def test_what_cannot_be_served_ends_with_one_sentence(media, tmp_path, flags, sa
     assert says in str(refused.value) and "\n" not in str(refused.value)
 
 
-def test_without_its_packages_the_command_says_what_to_install(media, monkeypatch):
+def test_gradio_keeps_to_the_data_folder_from_its_import_on(media, tmp_path):
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    (temporary / "gradio").write_text("another user's, in whose folder nothing can be made")
+    words = ["--checkpoint", str(media / "sound.wav"), "--data", str(tmp_path / "data"), "--port", "0"]
+    done = subprocess.run([sys.executable, "-m", "wav2lip.serve", *words], capture_output=True, text=True,
+                          env=os.environ | {"TMPDIR": str(temporary)})  # fmt: skip
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    assert "sound.wav" in done.stderr
+
+
+def test_without_its_packages_the_command_says_what_to_install(media, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "uvicorn", None)  # as if it were not there
     with pytest.raises(InputError, match=r"the web app needs uvicorn.*pip install 'wav2lip-toolkit\[web\]'"):
-        serve(["--checkpoint", str(media / "thin.pth")])
+        serve(["--checkpoint", str(media / "thin.pth"), "--data", str(tmp_path / "data")])
 
 
 def test_a_server_that_others_reach_without_keys_is_warned_of(caplog):

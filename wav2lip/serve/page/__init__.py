@@ -28,6 +28,7 @@ from wav2lip.serve.settings import HOUR, MIB
 SWEEP = 600  # seconds between two looks for files that Gradio keeps and that are past their time
 HEAD = """<div id="head"><h1>Wav2Lip</h1><p>Lips that follow the sound, on a video or a photo. Ask the person whose face
 and voice it is first: <a href="page/consent" target="_blank">what consent means here</a>.</p></div>"""
+LOG_OUT = '<form class="soft" method="post" action="logout"><button>Log out</button></form>'  # where there are keys
 
 
 def mount(app: FastAPI, service: Service, client_of: Callable[[Request], str | None]) -> FastAPI:
@@ -59,7 +60,7 @@ def build(service: Service, doctor: Doctor, datasets: Datasets, trainings: Train
     samples = Samples(settings.data.resolve() / "samples")
     keep = (SWEEP, round(settings.keep_hours * HOUR))
     with ClosedBlocks(title="Wav2Lip", analytics_enabled=False, delete_cache=keep) as page:
-        html(HEAD)
+        html(HEAD if settings.keys is None else HEAD + LOG_OUT)
         with gr.Tab("Lip-sync", id="lipsync"):
             given = build_lipsync_tab(Desk(visitors), list(service.generators.names), samples, page)
         with gr.Tab("Your data", id="data") as data:

@@ -80,7 +80,16 @@ def read(folder: Path) -> dict[str, Any]:
 
 
 def summary(content: Mapping[str, Any]) -> str:
-    """Totals, what to know first, and what took the rest; HTML."""
+    """Totals, what to know first, and what took the rest; HTML. Raises: InputError if a part of it is missing."""
+    try:
+        return _summed_up(content)
+    except KeyError as error:
+        raise InputError(
+            f"{DATASET} says nothing of {error}; run preprocess again, or open its report below"
+        ) from error
+
+
+def _summed_up(content: Mapping[str, Any]) -> str:
     totals = content["totals"]
     share = totals["seconds_kept"] / totals["seconds_in"] if totals["seconds_in"] else 0.0
     tiles = [

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -79,8 +79,12 @@ class Doctor:
         shutil.rmtree(folder, ignore_errors=True)
         atexit.register(self.end)  # where the server ends while he looks
 
-    def examine(self, client: str, clips: Sequence[tuple[str, Path]]) -> Generator[Examination, None, None]:
+    def examine(
+        self, client: str, clips: Sequence[tuple[str, Path]], check: Callable[[str, Path], object] = lambda *_: None
+    ) -> Generator[Examination, None, None]:
         """Examine clips, given as names and files; yields while it works, and at the end with what was found.
+
+        check: opens a clip by name and file, and raises InputError if it is none; not called while the doctor is busy.
 
         The process ends with the iterator, however that ends.
         Raises: InputError if it is busy, if it takes too long, or with what the doctor says against the clips.
@@ -93,6 +97,8 @@ class Doctor:
             raise InputError("the doctor is looking at other clips; try again in a few minutes")
         examination = Examination(client, self.folder / secrets.token_hex(8))
         try:
+            for clip in clips:
+                check(*clip)
             self._prepare(examination, clips)
             yield from self._run(examination)
         finally:

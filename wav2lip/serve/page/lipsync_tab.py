@@ -22,6 +22,7 @@ SCRIPT = Path(__file__).with_name("players.js").read_text(encoding="utf-8")
 USUAL = JobOptions()
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 PADS = '<p class="soft">Room around the face that is found, in pixels. More below if the chin is cut.</p>'
+SUBMITTED = 4  # orders whose files are copied and looked into at a time; one would let a visitor hold up all others
 SENDING = progress("Sending", "the files are checked", None)
 
 
@@ -44,7 +45,9 @@ def build_lipsync_tab(
 
     current = gr.State(None)  # id of the job that is shown
     given = [face, sound, model, *options]
-    asked = start.click(lambda: SENDING, None, result, **QUIET).then(desk.submit, given, [current, result], **QUIET)
+    asked = start.click(lambda: SENDING, None, result, **QUIET).then(
+        desk.submit, given, [current, result], concurrency_limit=SUBMITTED, **QUIET
+    )  # fmt: skip
     asked.failure(lambda: FAULT, None, result, **QUIET)
     chosen = [
         asked,

@@ -30,6 +30,7 @@ class Samples:
             if not path.is_file():
                 self.folder.mkdir(parents=True, exist_ok=True)
                 _make(path)
+            os.utime(path)  # Gradio's copy for the visitor has this time, and is removed --keep_hours after it
         return str(path)
 
 

@@ -24,7 +24,7 @@ from wav2lip.serve.refusals import NotThere
 
 EVENTS = re.compile(r"events\.out\.tfevents\.")
 LOGS = "tensorboard"  # folder of the events inside that of a training's checkpoints
-PREVIEWS = "previews"
+PREVIEWS, PREVIEW = "previews", re.compile(r"step[0-9]+\.mp4")
 DEEPEST = 4  # folders below the one that is searched
 MOST_RUNS = 500
 # What is kept of each curve, picture and text; of longer curves an even choice.
@@ -148,7 +148,7 @@ class Trainings:
 
 def previews_of(folder: Path) -> list[Path]:
     """The preview videos of a training, oldest step first."""
-    return sorted((folder / PREVIEWS).glob("step*.mp4"))
+    return sorted(path for path in (folder / PREVIEWS).glob("step*.mp4") if PREVIEW.fullmatch(path.name))
 
 
 def without_fence(text: str) -> str:

@@ -83,8 +83,7 @@ class Visitors:
     ) -> AsyncIterator[Examination]:
         """What the doctor finds in a visitor's clips; he stops when nobody waits for him any more."""
         clips = [(Path(file).name, Path(file)) for file in files or ()]
-        await asyncio.to_thread(self._check, clips)
-        examinations = doctor.examine(client_of(request), clips)
+        examinations = doctor.examine(client_of(request), clips, self._check)
         looking = None
         try:
             while True:
@@ -98,7 +97,6 @@ class Visitors:
                 await asyncio.wait([looking])  # a thread is in there still where the visitor has gone meanwhile
             examinations.close()
 
-    def _check(self, clips: Sequence[tuple[str, Path]]) -> None:
-        for name, path in clips:
-            if look_into(path, name, self._limits).width is None:
-                raise InputError(f"{name}: has no pictures; give a video of a person talking")
+    def _check(self, name: str, path: Path) -> None:
+        if look_into(path, name, self._limits).width is None:
+            raise InputError(f"{name}: has no pictures; give a video of a person talking")

@@ -11,6 +11,9 @@ import pytest
 import safehttpx
 
 from tests.wav2lip.serve.conftest import files_in
+from wav2lip.errors import InputError
+from wav2lip.serve.keys import change
+from wav2lip.serve.page.visitors import Visitors
 
 
 @pytest.fixture
@@ -50,9 +53,17 @@ def function_of(client, name: str, event: str) -> int:  # type: ignore[no-untype
 
 def joined(client, number: int, *data: object) -> dict:  # type: ignore[no-untyped-def]
     """What a function of the page says to values that are sent as a browser sends them."""
-    body = {"data": data, "fn_index": number, "session_hash": "visitor"}
+    join(client, "visitor", number, *data)
+    return said_to(client, "visitor")
+
+
+def join(client, session: str, number: int, *data: object) -> None:  # type: ignore[no-untyped-def]
+    body = {"data": data, "fn_index": number, "session_hash": session}
     assert client.post("/gradio_api/queue/join", json=body).status_code == 200
-    told = client.get("/gradio_api/queue/data", params={"session_hash": "visitor"}).text
+
+
+def said_to(client, session: str) -> dict:  # type: ignore[no-untyped-def]
+    told = client.get("/gradio_api/queue/data", params={"session_hash": session}).text
     messages = [json.loads(line.removeprefix("data: ")) for line in told.splitlines() if line.startswith("data: ")]
     (said,) = [message for message in messages if message["msg"] == "process_completed"]
     return said
@@ -124,3 +135,36 @@ def test_what_the_page_was_sent_counts_as_kept_and_more_is_refused(server, tmp_p
     sent.unlink()
     with (media / "sound.wav").open("rb") as sound:
         assert client.post("/gradio_api/upload", files={"files": sound}).status_code == 200
+
+
+def test_one_visitors_order_does_not_wait_for_anothers(server, monkeypatch):
+    both = threading.Barrier(2, timeout=20)
+
+    def meet(*_) -> None:  # type: ignore[no-untyped-def]
+        both.wait()
+        raise InputError("both are here")
+
+    monkeypatch.setattr(Visitors, "submit", meet)
+    client = server()
+    config = client.get("/config").json()
+    (order,) = [
+        one["id"] for one in config["dependencies"] if len(one["inputs"]) == 12 and one["api_name"] != "predict"
+    ]
+    usual = {part["id"]: part["props"].get("value") for part in config["components"]}
+    data = [usual[part] for part in next(one["inputs"] for one in config["dependencies"] if one["id"] == order)]
+    for visitor in ("ann", "bob"):
+        join(client, visitor, order, *data)
+    for visitor in ("ann", "bob"):
+        assert "both are here" in str(said_to(client, visitor)["output"])
+
+
+def test_who_has_a_key_can_log_out_on_the_page(server, tmp_path, capsys):
+    assert "logout" not in server().get("/config").text
+    change(["add", "ann", "--file", str(tmp_path / "keys")])
+    client = server(keys=tmp_path / "keys")
+    client.post("/login", data={"key": capsys.readouterr().out.strip()})
+    page = client.get("/config").text
+    assert 'method=\\"post\\" action=\\"logout\\"' in page
+    left = client.post("/logout", follow_redirects=False)
+    assert (left.status_code, left.headers["location"]) == (303, "login")
+    assert client.get("/config").status_code == 401

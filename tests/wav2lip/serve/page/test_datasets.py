@@ -58,6 +58,15 @@ def test_a_damaged_description_is_said_and_the_report_still_shown(sets):
     assert "<iframe" in page
 
 
+@pytest.mark.parametrize("missing", ["lost", "splits", "warnings"])
+def test_a_description_that_lacks_a_part_is_said_and_the_report_still_shown(sets, missing):
+    lacking = {name: part for name, part in CONTENT.items() if name != missing}
+    (sets / "team" / "mine" / "dataset.json").write_text(json.dumps(lacking))
+    page = described(Datasets(sets), "team/mine")
+    assert f"dataset.json says nothing of &#x27;{missing}&#x27;; run preprocess again" in page
+    assert "<iframe" in page
+
+
 def test_a_data_set_without_a_report_says_how_to_draw_one(sets):
     (sets / "team" / "mine" / "report.html").unlink()
     page = described(Datasets(sets), "team/mine")

@@ -45,6 +45,27 @@ def test_one_examination_at_a_time_and_none_outlives_its_asker(tmp_path, clip):
     assert doctor.process is None
 
 
+def test_clips_are_opened_once_they_may_be_examined_and_not_before(tmp_path, clip):
+    doctor, opened = Doctor(tmp_path / "work"), []
+
+    def check(name: str, path: Path) -> None:
+        opened.append(name)
+        raise InputError(f"{name}: is no video")
+
+    first = doctor.examine("me", [("mine.mp4", clip)])
+    next(first)
+    for clips in ([("yours.mp4", clip)], [("a.mp4", clip)] * 11):
+        with pytest.raises(InputError, match=r"looking at other clips|too many"):
+            next(doctor.examine("you", clips, check))
+    assert opened == []
+    first.close()
+    with pytest.raises(InputError, match="yours.mp4: is no video"):
+        next(doctor.examine("you", [("yours.mp4", clip), ("b.mp4", clip)], check))
+    assert opened == ["yours.mp4"] and doctor.process is None
+    next(after := doctor.examine("me", [("mine.mp4", clip)]))  # he is free again
+    after.close()
+
+
 def test_one_that_takes_too_long_is_ended_with_a_sentence(tmp_path, clip):
     doctor = Doctor(tmp_path / "work", longest=0.0)
     with pytest.raises(InputError, match="not done after 0 s"):

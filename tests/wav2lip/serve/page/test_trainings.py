@@ -66,6 +66,7 @@ def test_previews_are_listed_by_step_and_given_by_name_only(tmp_path):
     (tmp_path / "g" / "last.pth").write_bytes(b"weights")
     trainings = Trainings(tmp_path)
 
+    (tmp_path / "g" / "previews" / "step_by_step.mp4").touch()  # somebody's own
     assert [path.name for path in trainings.read("g").previews] == ["step000000003.mp4", "step000000020.mp4"]
     assert "Step 20" in seen(trainings.read("g"))
     for other in ("../last.pth", "last.pth", "../../g/last.pth"):
