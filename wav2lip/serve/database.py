@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import sqlalchemy
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import event
+from filelock import FileLock, Timeout
+from sqlalchemy import event, func, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.orm import Session
 
 from wav2lip.errors import InputError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+CLAIM = 0x7732_6C69_7053_7276  # PostgreSQL's advisory lock that a server holds on its database
 BUSY = 30_000  # milliseconds to wait for another program that reads or writes the SQLite file
 
 
@@ -32,10 +34,7 @@ class Database:
             migrate(self.engine)
         except (DBAPIError, CommandError) as error:
             why = str(error).splitlines()[0]
-            raise InputError(
-                f"--database {self.engine.url.render_as_string()}: cannot be used ({why}); check that it is there, may "
-                "be written to and is not of a newer version"
-            ) from error
+            raise _unusable(self.engine, why) from error
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -69,6 +68,48 @@ def migration_config(connection: sqlalchemy.Connection) -> Config:
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
     return config
+
+
+@contextmanager
+def claimed(url: str) -> Iterator[None]:
+    """Keep other servers off a database in this block: each takes what runs in it for what it ran itself before.
+
+    Raises: InputError if one is there already, or it cannot be reached.
+    """
+    engine = _engine(url)
+    with ExitStack() as held:
+        held.callback(engine.dispose)
+        try:
+            free = _claim(engine, held)
+        except (DBAPIError, OSError) as error:
+            raise _unusable(engine, str(error).splitlines()[0]) from error
+        if not free:
+            raise InputError(f"--database {engine.url.render_as_string()}: is used by another server; give another one")
+        yield
+
+
+def _claim(engine: sqlalchemy.Engine, held: ExitStack) -> bool:
+    """Whether nobody else had it; it is let go with `held`, and where this process dies."""
+    if engine.dialect.name == "postgresql":
+        connection = held.enter_context(engine.connect())
+        connection = connection.execution_options(isolation_level="AUTOCOMMIT")  # or it would be one long transaction
+        return bool(connection.scalar(select(func.pg_try_advisory_lock(CLAIM))))
+    if engine.url.database in (None, "", ":memory:"):
+        return True
+    lock = FileLock(f"{engine.url.database}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return False
+    held.callback(lock.release)
+    return True
+
+
+def _unusable(engine: sqlalchemy.Engine, why: str) -> InputError:
+    return InputError(
+        f"--database {engine.url.render_as_string()}: cannot be used ({why}); check that it is there, may be written "
+        "to and is not of a newer version"
+    )
 
 
 def _engine(url: str) -> sqlalchemy.Engine:

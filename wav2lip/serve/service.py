@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from filelock import FileLock, Timeout
 
 from wav2lip.errors import InputError
+from wav2lip.serve import database
 from wav2lip.serve.database import Database
 from wav2lip.serve.figures import Figures
 from wav2lip.serve.generators import Generators
@@ -24,7 +25,10 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def claimed(settings: Settings) -> Iterator[None]:
-    """Keep other servers off the data folder in this block. Raises: InputError if one is there already."""
+    """Keep other servers off the data folder and the database in this block.
+
+    Raises: InputError if one is there already.
+    """
     lock = FileLock(settings.data / "lock")
     try:
         settings.data.mkdir(parents=True, exist_ok=True)
@@ -34,7 +38,11 @@ def claimed(settings: Settings) -> Iterator[None]:
     except OSError as error:
         raise InputError(f"--data {settings.data}: cannot be written to ({error.strerror}); give another") from error
     try:
-        yield
+        if settings.database is None:  # it lies in the data folder
+            yield
+        else:
+            with database.claimed(settings.database):
+                yield
     finally:
         lock.release()
 

@@ -22,6 +22,8 @@ from tests.wav2lip.serve.conftest import ended, submit
 from wav2lip.errors import InputError
 from wav2lip.serve.database import Database, migrate
 from wav2lip.serve.records import Base, JobRecord
+from wav2lip.serve.service import claimed
+from wav2lip.serve.settings import Settings
 
 OLD_ROWS = [
     "INSERT INTO uploads (id, client, name, sha256, size, still, created) VALUES ('u', 'ann', 'f', 'h', 1, false, 1.0)",
@@ -85,6 +87,18 @@ def test_sqlite_waits_for_others_and_writes_ahead(tmp_path):
     database.close()
 
 
+def test_two_servers_with_folders_of_their_own_do_not_share_a_database(tmp_path):
+    check_one_server_at_a_time(f"sqlite:///{tmp_path / 'shared.sqlite3'}", tmp_path)
+
+
+def check_one_server_at_a_time(url: str, folder: Path) -> None:
+    ann, bob = (Settings(data=folder / name, database=url) for name in ("ann", "bob"))
+    with claimed(ann), pytest.raises(InputError, match="--database .*: is used by another server"), claimed(bob):
+        pass
+    with claimed(bob):
+        pass
+
+
 @contextmanager
 def postgres() -> Iterator[str]:
     """The URL of a PostgreSQL server of its own, where its programs are."""
@@ -109,8 +123,9 @@ def postgres() -> Iterator[str]:
 
 
 @pytest.mark.slow
-def test_postgresql_does_all_that_sqlite_does(server, media):
+def test_postgresql_does_all_that_sqlite_does(server, media, tmp_path):
     with postgres() as url:
+        check_one_server_at_a_time(url, tmp_path)
         engine = sqlalchemy.create_engine(url)
         migrate(engine, "0001")
         with engine.begin() as connection:
