@@ -9,9 +9,11 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 import safehttpx
+from fastapi.testclient import TestClient
 
-from tests.wav2lip.serve.conftest import files_in
+from tests.wav2lip.serve.conftest import HERE, files_in
 from wav2lip.errors import InputError
+from wav2lip.serve.app import create_app
 from wav2lip.serve.keys import change
 from wav2lip.serve.page.visitors import Visitors
 
@@ -168,3 +170,24 @@ def test_who_has_a_key_can_log_out_on_the_page(server, tmp_path, capsys):
     left = client.post("/logout", follow_redirects=False)
     assert (left.status_code, left.headers["location"]) == (303, "login")
     assert client.get("/config").status_code == 401
+
+
+@pytest.mark.parametrize(
+    "request_line",
+    [
+        "POST /gradio_api/process_recording", "GET /monitoring/summary", "GET /monitoring", "GET /gradio_api/deep_link",
+        "GET /gradio_api/proxy=http://127.0.0.1/", "GET /gradio_api/vibe-code", "POST /gradio_api/vibe-edit",
+        "POST /gradio_api/stream/x", "GET /gradio_api/dev/reload", "POST /gradio_api/component_server",
+        "POST /gradio_api/run/history", "GET /gradio_api/file/etc/passwd",
+    ],
+)  # fmt: skip
+def test_routes_of_gradio_that_the_page_does_not_use_are_shut(open_server, request_line):
+    method, path = request_line.split()
+    answer = open_server.request(method, path)
+    assert (answer.status_code, answer.json()) == (404, {"error": "there is nothing at this address"})
+
+
+@pytest.fixture(scope="module")
+def open_server(tmp_path_factory, settings_for) -> Iterator[TestClient]:
+    with TestClient(create_app(settings_for(tmp_path_factory.mktemp("open") / "data")), HERE) as client:
+        yield client
