@@ -63,7 +63,7 @@ def test_clipping_in_16_bits_sees_the_gradients_without_the_loss_scale():
 
 def losses_of(wanted):
     """Of three steps of a network with batch statistics, and its keys after them."""
-    fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
+    fabric = Fabric(accelerator="cpu", devices=1, precision="64-true")  # in 32 bits a few steps make much of rounding
     network = small_network().train()
     wrapped, optimizer = fabric.setup(network, adam(network, 1e-3, (0.9, 0.999)))
     compiled(network, wanted, CPU)
@@ -84,7 +84,7 @@ def test_a_compiled_network_learns_as_before_and_its_weights_have_the_same_names
     eager, keys, plain = losses_of(False)
     losses, compiled_keys, code = losses_of(True)
     assert plain is None and code is not None
-    assert losses == pytest.approx(eager, rel=1e-3)
+    assert losses == pytest.approx(eager, rel=1e-6)
     assert compiled_keys == keys
 
 
