@@ -72,11 +72,11 @@ SCORES = {  # of the expert, then of the generator as its expert judges it; see 
     "accuracy": Score(HIGHER, 0.06, mark=0.70),
     "auc": Score(HIGHER, 0.06),
     "sync": Score(LOWER, 0.25),
-    "expert_confidence": Score(HIGHER, 0.08, mark=0.15),
+    "expert_confidence": Score(HIGHER, 0.15, mark=0.15),
     "expert_offset": Score(ZERO, 1, mark=2),
     "psnr_mouth": Score(HIGHER, 1.5),
     "ssim_mouth": Score(HIGHER, 0.10),
-    "sharpness": Score(ONE, 0.5),
+    "sharpness": Score(ONE, 2.0),
 }
 OF_EXPERT = ("accuracy", "auc")  # the others are the generator's
 MARGINS = ("sync_of_input", "sync_of_truth", "flicker", "flicker_of_truth")  # told for reading, not compared
