@@ -13,11 +13,15 @@ LEFT, RIGHT, TOP, BOTTOM = 46, 10, 10, 24  # margins
 MOST_POINTS = 400  # drawn of a curve
 KINDS = ("train", "val")  # in the order in which they are drawn
 # Shown first, in this order; speed and rates come last.
-FIRST = ("loss", "l1", "sync", "accuracy", "auc", "ssim", "psnr", "offset", "curve_margin")
+FIRST = (
+    "loss", "l1", "sync", "accuracy", "auc", "ssim_mouth", "psnr_mouth", "expert_confidence", "expert_offset",
+    "expert_distance",
+)  # fmt: skip
 LAST = ("learning_rate", "samples_per_second", "data_wait", "sync_weight")
 TITLES = {
-    "l1": "L1 distance", "sync": "Sync loss", "accuracy": "Accuracy", "auc": "AUC", "ssim": "SSIM", "psnr": "PSNR, dB",
-    "offset": "Offset, frames", "curve_margin": "Sync margin", "samples_per_second": "Samples a second",
+    "l1": "L1 distance", "sync": "Sync loss", "accuracy": "Accuracy", "auc": "AUC",
+    "ssim_mouth": "SSIM of the mouth", "psnr_mouth": "PSNR of the mouth, dB", "expert_confidence": "Sync confidence",
+    "expert_offset": "Offset, frames", "expert_distance": "Sync distance", "samples_per_second": "Samples a second",
     "data_wait": "Waiting for data, share", "l1_mouth": "L1 distance of the mouth",
 }  # fmt: skip
 

@@ -9,7 +9,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from wav2lip.serve.page.plots import HEIGHT, LEFT, MOST_POINTS, RIGHT, WIDTH, gallery, nice_ticks, plot, thinned
+from train.scores import generator_scores, syncnet_scores
+from wav2lip.serve.page.plots import FIRST, HEIGHT, LEFT, MOST_POINTS, RIGHT, WIDTH, gallery, nice_ticks, plot, thinned
 from wav2lip.serve.page.trainings import Curve
 
 
@@ -55,3 +56,7 @@ def test_training_and_validation_share_a_figure_and_the_loss_comes_first():
 def test_a_name_of_the_log_cannot_be_markup():
     page = gallery({'train/<img src=x onerror="a()">': Curve([1], [1.0])})
     assert "<img" not in page
+
+
+def test_the_scores_that_are_shown_first_are_those_that_the_trainers_log():
+    assert set(FIRST) <= {*syncnet_scores.BETTER, *generator_scores.BETTER}
