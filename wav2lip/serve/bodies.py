@@ -50,7 +50,7 @@ class Bodies:
             return
         try:
             await self._app(scope, body.receive, body.send)
-        except Exception:
+        except Exception:  # whatever an application raises whose client seems to have gone in the middle of a body
             if body.refusal is None:
                 raise
         finally:
