@@ -1,4 +1,4 @@
-"""The networks of Wav2Lip (Prajwal et al., ACM Multimedia 2020), with the state_dict keys of the public checkpoints."""
+"""Networks of Wav2Lip (Prajwal et al., ACM Multimedia 2020), with the state_dict keys of the published checkpoints."""
 
 from models.discriminator import VisualQualityDiscriminator
 from models.syncnet import SyncNet

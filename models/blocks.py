@@ -16,7 +16,7 @@ Size = int | tuple[int, int]
 
 @dataclass(frozen=True)
 class Conv:
-    """One row of a network's table: how a convolution changes its map."""
+    """One row of a network's table: the parameters of a convolution."""
 
     channels: int  # output channels at width 1
     kernel: Size
@@ -26,7 +26,7 @@ class Conv:
 
 
 class ConvBlock(nn.Module):
-    """Convolution, batch-norm, optionally plus the input, ReLU."""
+    """Convolution, batch-norm, optional residual, ReLU."""
 
     def __init__(self, in_channels: int, out_channels: int, conv: Conv):
         super().__init__()
@@ -56,7 +56,7 @@ class UpConvBlock(nn.Module):
 
 
 class LeakyConvBlock(nn.Module):
-    """Convolution and leaky ReLU, with no normalisation: what the discriminator is made of."""
+    """Convolution and leaky ReLU without normalization, for the discriminator."""
 
     def __init__(self, in_channels: int, out_channels: int, conv: Conv):
         super().__init__()
@@ -68,31 +68,31 @@ class LeakyConvBlock(nn.Module):
         return self.conv_block(x)
 
 
-def scaled(channels: int, width: float) -> int:
-    """Channels of a network of the given width (share of the published channels, a multiple of 1/16).
+def scale_channels(channels: int, width: float) -> int:
+    """Scale a layer's published channels by a network's width.
 
-    The narrowest published layer has 16 channels, so every layer keeps a whole number of them.
+    width: a multiple of 1/16, because the narrowest published layer has 16 channels.
     """
     if width <= 0 or width * 16 != int(width * 16):
-        raise ValueError(f"width must be a positive multiple of 1/16, got {width}")
+        raise ValueError(f"width={width}: must be a positive multiple of 1/16")
     return int(channels * width)
 
 
 def conv_stack(in_channels: int, table: list[Conv], width: float) -> nn.Sequential:
-    """ConvBlocks in a row, as the table says, at the given width."""
+    """Build a sequence of ConvBlocks from a table, at a width."""
     blocks = []
     for conv in table:
-        out_channels = scaled(conv.channels, width)
+        out_channels = scale_channels(conv.channels, width)
         blocks.append(ConvBlock(in_channels, out_channels, conv))
         in_channels = out_channels
     return nn.Sequential(*blocks)
 
 
 def fold_time(x: Tensor) -> Tensor:
-    """(B, C, T, H, W) -> (T * B, C, H, W), time-major: row t * B + b holds sample b at time t."""
+    """Fold time into the batch: (B, C, T, H, W) -> (T * B, C, H, W), where row t * B + b is sample b at time t."""
     return x.transpose(1, 2).transpose(0, 1).flatten(0, 1)
 
 
 def unfold_time(x: Tensor, batch: int) -> Tensor:
-    """(T * B, C, H, W) -> (B, C, T, H, W), the inverse of fold_time."""
+    """Invert fold_time: (T * B, C, H, W) -> (B, C, T, H, W)."""
     return x.unflatten(0, (-1, batch)).permute(1, 2, 0, 3, 4)

@@ -1,4 +1,4 @@
-"""The visual-quality critic of GAN training: is this lower half of a face a photograph or generated?"""
+"""Visual-quality discriminator: classifies the lower half of a face as real or generated."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from models.blocks import Conv, LeakyConvBlock, fold_time, scaled
-from models.resolutions import PUBLISHED, Shape, factors_of, resizing, resolution_of
+from models.blocks import Conv, LeakyConvBlock, fold_time, scale_channels
+from models.resolutions import PUBLISHED_RESOLUTION, Shape, infer_shape, resize_conv, resize_factors
 
-# Map sizes behind each row are those of the lower half of a 96 x 96 crop.
+# Comments give the output size for the lower half of a 96 x 96 crop.
 FACE_ENCODER = [
     [Conv(32, 7, 1, 3)],  # 48 x 96
     [Conv(64, 5, (1, 2), 2), Conv(64, 5, 1, 2)],  # 48 x 48
@@ -20,40 +20,44 @@ FACE_ENCODER = [
     [Conv(512, 3, 2, 1), Conv(512, 3, 1, 1)],  # 3 x 3
     [Conv(512, 3), Conv(512, 1)],  # 1 x 1
 ]
-REDUCED = 32  # channels of what a larger picture adds for each factor: see models.resolutions
+DOWNSAMPLE_CHANNELS = 32  # channels of added stages, see models.resolutions
 
 
 def face_encoder(factors: tuple[int, ...]) -> list[list[Conv]]:
-    """The published table with a stage for each factor behind its first convolution."""
+    """Return the published table with a downsampling stage for each factor after its first convolution."""
     first, *others = FACE_ENCODER
-    return [first, *([resizing(REDUCED, factor), Conv(REDUCED, 5, 1, 2)] for factor in factors), *others]
+    return [
+        first,
+        *([resize_conv(DOWNSAMPLE_CHANNELS, factor), Conv(DOWNSAMPLE_CHANNELS, 5, 1, 2)] for factor in factors),
+        *others,
+    ]
 
 
 class VisualQualityDiscriminator(nn.Module):
-    """Scores each frame by itself; it never sees the sound."""
+    """Score each frame independently, without audio."""
 
-    def __init__(self, width: float = 1.0, resolution: int = PUBLISHED):
-        """width: share of the published channels, a multiple of 1/16.
-        resolution: pixels, width and height of the faces: 96, 192, 288 or 384.
-        The published network is of width 1 and resolution 96.
+    def __init__(self, width: float = 1.0, resolution: int = PUBLISHED_RESOLUTION):
+        """width: factor on the published channels, a multiple of 1/16.
+        resolution: width and height of the faces in pixels: 96, 192, 288 or 384.
+        The published network has width 1 and resolution 96.
         """
         super().__init__()
         self.resolution = resolution
         self.face_encoder_blocks = nn.ModuleList()
         channels = 3
-        for table in face_encoder(factors_of(resolution)):
+        for table in face_encoder(resize_factors(resolution)):
             stage = []
             for conv in table:
-                out = scaled(conv.channels, width)
+                out = scale_channels(conv.channels, width)
                 stage.append(LeakyConvBlock(channels, out, conv))
                 channels = out
             self.face_encoder_blocks.append(nn.Sequential(*stage))
         self.binary_pred = nn.Sequential(nn.Conv2d(channels, 1, 1), nn.Sigmoid())
 
     def forward(self, faces: Tensor) -> Tensor:
-        """Judge the lower halves of frames.
+        """Score the lower halves of T frames of B samples of resolution R.
 
-        faces: (B, 3, T, R, R) float32 in [0, 1], BGR; T frames of B samples, R the resolution.
+        faces: (B, 3, T, R, R) float32 in [0, 1], BGR.
         Returns: (T * B, 1) probability that a lower half is real; row t * B + b is frame t of sample b.
         """
         x = fold_time(faces)
@@ -62,17 +66,15 @@ class VisualQualityDiscriminator(nn.Module):
             x = block(x)
         score, sigmoid = self.binary_pred
         logits = score(x).flatten(1)  # (T * B, 512, 1, 1) -> (T * B, 1)
-        # In 16 bits a confident probability rounds to 1, where its cross-entropy has no slope.
+        # In 16 bits a confident probability rounds to 1, where the gradient of the cross-entropy vanishes.
         return sigmoid(logits.to(torch.promote_types(logits.dtype, torch.float32)))
 
     @staticmethod
-    def shape_of(state_dict: Mapping[str, Tensor]) -> Shape:
-        """Shape of the network whose weights these are.
+    def infer_shape(state_dict: Mapping[str, Tensor]) -> Shape:
+        """Infer the width and resolution of the network from its weights.
 
-        Raises: KeyError if they are not this discriminator's, ValueError if of a resolution that is not known.
+        Raises: KeyError for another network's weights, ValueError for an unknown resolution.
         """
-        key = "face_encoder_blocks.{}.0.conv_block.0.weight"
-        width = state_dict[key.format(0)].shape[0] / FACE_ENCODER[0][0].channels
-        stages = sum(key.format(n) in state_dict for n in range(len(state_dict)))
-        added = range(1, 1 + stages - len(FACE_ENCODER))
-        return Shape(width, resolution_of([state_dict[key.format(n)].shape[-1] for n in added]))
+        return infer_shape(
+            state_dict, "face_encoder_blocks.{}.0.conv_block.0.weight", FACE_ENCODER[0][0], len(FACE_ENCODER)
+        )

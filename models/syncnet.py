@@ -1,4 +1,4 @@
-"""The lip-sync expert: does this sound belong to this mouth?"""
+"""SyncNet, the lip-sync expert: measures how well audio and mouth match."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.blocks import Conv, conv_stack
-from models.resolutions import PUBLISHED, Shape, factors_of, resizing, resolution_of
+from models.resolutions import PUBLISHED_RESOLUTION, Shape, infer_shape, resize_conv, resize_factors
 
-FRAMES = 5  # frames in a window: 0.2 s at 25 frames a second
+WINDOW_FRAMES = 5  # 0.2 s at 25 fps
 
-# Map sizes behind each row are those of the published 96 x 96 crops.
+# Comments give the output size for 96 x 96 crops.
 FACE_ENCODER = [
     Conv(32, 7, 1, 3),  # 48 x 96
     Conv(64, 5, (1, 2), 1),  # 46 x 47
@@ -48,33 +48,37 @@ AUDIO_ENCODER = [
     Conv(512, 3),  # 1 x 1
     Conv(512, 1),
 ]
-REDUCED = 32  # channels of what a larger picture adds for each factor: see models.resolutions
+DOWNSAMPLE_CHANNELS = 32  # channels of added stages, see models.resolutions
 
 
 def face_encoder(factors: tuple[int, ...]) -> list[Conv]:
-    """The published table with two rows for each factor behind its first convolution."""
+    """Return the published table with two rows for each downsampling factor after its first convolution."""
     first, *others = FACE_ENCODER
-    added = [row for f in factors for row in (resizing(REDUCED, f), Conv(REDUCED, 3, 1, 1, residual=True))]
+    added = [
+        row
+        for f in factors
+        for row in (resize_conv(DOWNSAMPLE_CHANNELS, f), Conv(DOWNSAMPLE_CHANNELS, 3, 1, 1, residual=True))
+    ]
     return [first, *added, *others]
 
 
 class SyncNet(nn.Module):
-    """Two towers that map a sound and a mouth to unit vectors, near each other when they belong together."""
+    """Two encoders that map audio and mouth to unit vectors, close to each other if they match."""
 
-    def __init__(self, width: float = 1.0, resolution: int = PUBLISHED):
-        """width: share of the published channels, a multiple of 1/16.
-        resolution: pixels, width and height of the faces: 96, 192, 288 or 384.
-        The published network is of width 1 and resolution 96.
+    def __init__(self, width: float = 1.0, resolution: int = PUBLISHED_RESOLUTION):
+        """width: factor on the published channels, a multiple of 1/16.
+        resolution: width and height of the faces in pixels: 96, 192, 288 or 384.
+        The published network has width 1 and resolution 96.
         """
         super().__init__()
         self.resolution = resolution
-        self.face_encoder = conv_stack(3 * FRAMES, face_encoder(factors_of(resolution)), width)
+        self.face_encoder = conv_stack(3 * WINDOW_FRAMES, face_encoder(resize_factors(resolution)), width)
         self.audio_encoder = conv_stack(1, AUDIO_ENCODER, width)
 
     def forward(self, mel: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
-        """Embed a sound and a mouth so that their cosine says whether they belong together.
+        """Embed audio and mouth so that their cosine similarity measures the match.
 
-        mel: (B, 1, 80, 16) float32 in [-4, 4], the 0.2 s of sound under the frames.
+        mel: (B, 1, 80, 16) float32 in [-4, 4], the 0.2 s of audio of the frames.
         faces: (B, 15, R / 2, R) float32 in [0, 1], lower halves of 5 frames in time order, BGR each, R the resolution.
         Returns: audio and face embeddings, (B, 512 * width) each, of length 1 and non-negative, so that their
             cosine lies in [0, 1] up to rounding.
@@ -84,13 +88,11 @@ class SyncNet(nn.Module):
         return F.normalize(audio, dim=1), F.normalize(face, dim=1)
 
     @staticmethod
-    def shape_of(state_dict: Mapping[str, Tensor]) -> Shape:
-        """Shape of the network whose weights these are.
+    def infer_shape(state_dict: Mapping[str, Tensor]) -> Shape:
+        """Infer the width and resolution of the network from its weights.
 
-        Raises: KeyError if they are not a SyncNet's, ValueError if of a resolution that is not known.
+        Raises: KeyError for another network's weights, ValueError for an unknown resolution.
         """
-        key = "face_encoder.{}.conv_block.0.weight"
-        width = state_dict[key.format(0)].shape[0] / FACE_ENCODER[0].channels
-        rows = sum(key.format(n) in state_dict for n in range(len(state_dict)))
-        added = range(1, 1 + rows - len(FACE_ENCODER), 2)
-        return Shape(width, resolution_of([state_dict[key.format(n)].shape[-1] for n in added]))
+        return infer_shape(
+            state_dict, "face_encoder.{}.conv_block.0.weight", FACE_ENCODER[0], len(FACE_ENCODER), step=2
+        )
