@@ -1,4 +1,4 @@
-"""Face detection: pictures in, faces out. Imports no other part of the project."""
+"""Face detection, landmarks and tracking. Of the project, it imports `models` only."""
 
 from face_detection.build import build_detector
 from face_detection.interface import Detector, DetectorError, Face

@@ -1,7 +1,6 @@
-"""Torchvision's operators on boxes without the rest of torchvision, whose import takes as long as torch's own.
+"""Torchvision's box operators without importing torchvision, whose import takes as long as torch's own.
 
-They are one compiled library, which registers them with torch. Where it has another name than is known here,
-torchvision is imported whole and does the same.
+One compiled library registers them. If it is not found, torchvision is imported instead.
 """
 
 from __future__ import annotations
@@ -14,9 +13,9 @@ import torch
 from torch import Tensor
 
 
-def _register() -> None:
-    found = find_spec("torchvision")
-    folders = [Path(folder) for folder in (found.submodule_search_locations if found else None) or []]
+def _register_operators() -> None:
+    spec = find_spec("torchvision")
+    folders = [Path(folder) for folder in (spec.submodule_search_locations if spec else None) or []]
     libraries = [path for folder in folders for path in sorted(folder.glob("_C*")) if path.suffix in (".so", ".pyd")]
     for library in libraries:
         torch.ops.load_library(str(library))
@@ -24,29 +23,29 @@ def _register() -> None:
         import_module("torchvision")
 
 
-_register()
+_register_operators()
 
 
 def nms(boxes: Tensor, scores: Tensor, max_overlap: float) -> Tensor:
-    """Indices of the boxes that overlap no better one by more than that (intersection over union), the best first.
+    """Apply non-maximum suppression and return the indices of the remaining boxes, best first.
 
-    boxes: (N, 4) left, top, right, bottom. scores: (N,).
+    boxes: (N, 4) left, top, right, bottom. scores: (N,). max_overlap: intersection over union in [0, 1].
     """
     return torch.ops.torchvision.nms(boxes, scores, max_overlap)
 
 
-def batched_nms(boxes: Tensor, scores: Tensor, owners: Tensor, max_overlap: float) -> Tensor:
-    """As `nms`, where only boxes of the same owner (N,) compete."""
+def batched_nms(boxes: Tensor, scores: Tensor, groups: Tensor, max_overlap: float) -> Tensor:
+    """Apply `nms` within each group; groups: (N,) integers."""
     if not len(boxes):
         return boxes.new_empty(0, dtype=torch.long)
-    apart = owners.to(boxes) * (boxes.max() + 1)  # each owner's boxes in a place of their own
-    return nms(boxes + apart[:, None], scores, max_overlap)
+    offsets = groups.to(boxes) * (boxes.max() + 1)  # moves the groups apart, so that they never overlap
+    return nms(boxes + offsets[:, None], scores, max_overlap)
 
 
-def roi_align(pictures: Tensor, regions: Tensor, side: int, samples: int) -> Tensor:
-    """Regions of pictures, resampled to (K, C, side, side); half a pixel is the middle of the first.
+def roi_align(images: Tensor, rois: Tensor, size: int, samples: int) -> Tensor:
+    """Resample regions of images to (K, C, size, size); pixel centers are at half-integer coordinates.
 
-    pictures: (B, C, H, W). regions: (K, 5) number of the picture, left, top, right, bottom.
-    samples: points along each axis of which a result's pixel is the mean.
+    images: (B, C, H, W). rois: (K, 5) image index, left, top, right, bottom.
+    samples: sampling points along each axis that are averaged into one output pixel.
     """
-    return torch.ops.torchvision.roi_align(pictures, regions, 1.0, side, side, samples, True)
+    return torch.ops.torchvision.roi_align(images, rois, 1.0, size, size, samples, True)

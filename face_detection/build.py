@@ -1,6 +1,6 @@
-"""A detector from its name; "auto" takes what is at hand.
+"""Factory of face detectors.
 
-The detectors are imported when one is built: a program that only asks for its flags does not wait for torch.
+Detector modules are imported when a detector is built, so that reading the names does not import torch.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from face_detection.interface import Detector, DetectorError
 if TYPE_CHECKING:
     import torch
 
-NAMES = ("auto", "s3fd", "mtcnn", "haar")
-COMPAT = ("none", "public")
+DETECTORS = ("auto", "s3fd", "mtcnn", "haar")
+COMPAT_MODES = ("none", "public")
 
 logger = logging.getLogger(__name__)
 
@@ -30,66 +30,66 @@ def build_detector(
     download: bool = True,
     dtype: torch.dtype | None = None,
 ) -> Detector:
-    """Build a detector.
+    """Build a face detector.
 
-    name: "s3fd", "mtcnn", "haar", or "auto": the first of these that can be had. One line of the log says which it is:
-        a warning unless it is S3FD, whose boxes the published weights were trained with.
-    weights: file of S3FD's weights; without it models/s3fd.pth and torch's download cache are looked at.
-    device, batch_size: where the networks run and how many pictures they take at a time; Haar runs on the CPU.
-    compat: "public" for the boxes of the public Wav2Lip code, see `face_detection.s3fd.S3FD`.
-    dtype: numbers that S3FD computes in, if not float32; with compat="public" it always does.
-    download: whether S3FD's weights (90 MB) may be downloaded when they are nowhere. "auto" tries once a day.
-    Raises: DetectorError for an unknown name, for weights that are missing or damaged.
+    name: "s3fd", "mtcnn", "haar", or "auto" for the first of these that is available. The choice of "auto" is logged,
+        as a warning unless it is S3FD, because the published weights were trained with S3FD's boxes.
+    weights: S3FD weights file; by default models/s3fd.pth, upstream's place, then torch's download cache.
+    device: of the networks; Haar always runs on the CPU. batch_size: images per batch.
+    compat: "public" for upstream's boxes, see `face_detection.detectors.s3fd.S3FD`.
+    dtype: precision of S3FD's network; float32 by default and always with compat="public".
+    download: download S3FD's weights (90 MB) if no file is found; "auto" tries at most once a day.
+    Raises: DetectorError for an unknown name, and for missing or corrupt weights.
     """
-    if name not in NAMES:
-        raise DetectorError(f"there is no detector {name!r}; choose one of {', '.join(NAMES)}")
-    if compat not in COMPAT:
-        raise DetectorError(f"there is no compat {compat!r}; choose one of {', '.join(COMPAT)}")
+    if name not in DETECTORS:
+        raise DetectorError(f"detector={name}: must be one of {', '.join(DETECTORS)}")
+    if compat not in COMPAT_MODES:
+        raise DetectorError(f"compat={compat}: must be one of {', '.join(COMPAT_MODES)}")
     if name == "haar":
-        return _haar()
+        return _build_haar()
     if name == "mtcnn":
-        return _mtcnn(device, batch_size)
+        return _build_mtcnn(device, batch_size)
 
-    from face_detection.weights import s3fd_weights
+    from face_detection.weights import find_s3fd_weights
 
-    given = None if weights is None else Path(weights)
     try:
-        path = s3fd_weights(given, download, retry=name == "s3fd")
+        path = find_s3fd_weights(None if weights is None else Path(weights), download, retry=name == "s3fd")
     except DetectorError as error:
-        if name == "s3fd" or given is not None:  # a file that the user named is not passed over
+        if name == "s3fd" or weights is not None:  # never ignore a file that the user named
             raise
-        return _last_resort(error, device, batch_size)
+        return _build_fallback(error, device, batch_size)
     if name == "auto":
-        logger.info("faces are found with S3FD, whose weights are %s", path)
+        logger.info("face detector: S3FD with weights %s", path)
 
     import torch
 
-    from face_detection.s3fd import S3FD
+    from face_detection.detectors.s3fd import S3FD
 
-    numbers = torch.float32 if dtype is None or compat == "public" else dtype
-    return S3FD(path, device=device, batch_size=batch_size, compat=compat, dtype=numbers)
+    dtype = torch.float32 if dtype is None or compat == "public" else dtype
+    return S3FD(path, device=device, batch_size=batch_size, compat=compat, dtype=dtype)
 
 
-def _last_resort(without_s3fd: DetectorError, device: str | torch.device, batch_size: int) -> Detector:
+def _build_fallback(s3fd_error: DetectorError, device: str | torch.device, batch_size: int) -> Detector:
     try:
-        detector = _mtcnn(device, batch_size)
+        detector = _build_mtcnn(device, batch_size)
     except DetectorError as error:
         logger.warning(
-            "faces are found with the Haar cascade, less reliable than S3FD and MTCNN: %s; %s", without_s3fd, error
-        )
-        return _haar()
-    logger.warning("faces are found with MTCNN, the published weights know S3FD's boxes: %s", without_s3fd)
+            "face detector: Haar cascade, less reliable than S3FD and MTCNN, which are unavailable: %s; %s",
+            s3fd_error, error,
+        )  # fmt: skip
+        return _build_haar()
+    logger.warning("face detector: MTCNN, but the published weights expect S3FD's boxes: %s", s3fd_error)
     return detector
 
 
-def _mtcnn(device: str | torch.device, batch_size: int) -> Detector:
-    from face_detection.mtcnn import MTCNN
-    from face_detection.mtcnn_weights import installed_weights
+def _build_mtcnn(device: str | torch.device, batch_size: int) -> Detector:
+    from face_detection.detectors.mtcnn import MTCNN
+    from face_detection.detectors.mtcnn_weights import find_installed_weights
 
-    return MTCNN(installed_weights(), device=device, batch_size=batch_size)
+    return MTCNN(find_installed_weights(), device=device, batch_size=batch_size)
 
 
-def _haar() -> Detector:
-    from face_detection.haar import Haar
+def _build_haar() -> Detector:
+    from face_detection.detectors.haar import Haar
 
     return Haar()

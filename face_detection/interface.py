@@ -1,4 +1,4 @@
-"""What every face detector takes and gives."""
+"""Interface of face detectors."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import numpy as np
 
 
 class DetectorError(Exception):
-    """A detector cannot be had or used; the text is one sentence with the remedy."""
+    """A detector is unavailable or cannot be used; the message is one sentence with the remedy."""
 
 
 @dataclass(frozen=True)
 class Face:
-    """One face in one picture."""
+    """One detected face in one image."""
 
-    box: tuple[float, float, float, float]  # left, top, right, bottom in pixels of the picture
+    box: tuple[float, float, float, float]  # left, top, right, bottom in pixels
     score: float  # detector confidence in [0, 1]
-    landmarks: tuple[tuple[float, float], ...] | None = None  # x, y in pixels of the eyes, nose tip and mouth corners,
-    #   the left in the picture before the right; None where the detector gives none
+    # x, y in pixels of the eyes, nose tip and mouth corners, left to right in the image; None if not detected.
+    landmarks: tuple[tuple[float, float], ...] | None = None
 
     @property
     def area(self) -> float:
@@ -30,23 +30,23 @@ class Face:
 
 
 class Detector(Protocol):
-    """Pictures in, faces out."""
+    """Detect faces in images."""
 
-    name: str  # "s3fd", "mtcnn" or "haar", written into clip.json
+    name: str  # "s3fd", "mtcnn", "haar" or "retinaface", written into clip.json
 
     def detect(self, frames: Sequence[np.ndarray]) -> list[list[Face]]:
-        """Find faces.
+        """Detect faces.
 
-        frames: pictures (H, W, 3) uint8 RGB, all of one size.
-        Returns: for each picture its faces, the most certain first; an empty list where there is none.
+        frames: images (H, W, 3) uint8 RGB, all of one size.
+        Returns: the faces of each image by decreasing score; an empty list for an image without faces.
         """
         ...
 
 
 @runtime_checkable
-class Identified(Protocol):
-    """A detector whose finds can be kept from run to run."""
+class CacheableDetector(Protocol):
+    """A detector whose results can be cached from run to run."""
 
     @property
     def fingerprint(self) -> str:
-        """The same for detectors that find the same faces, another one for others."""
+        """Identifier that is equal for detectors with equal results, and differs otherwise."""

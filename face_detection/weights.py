@@ -1,9 +1,8 @@
-"""Where the weights of S3FD are: given, in models/, in the download cache, or on the net."""
+"""Locate or download the weights of S3FD."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import http.client
 import logging
 import os
@@ -15,86 +14,83 @@ from pathlib import Path
 
 import torch
 
+from face_detection.hashing import hash_file
 from face_detection.interface import DetectorError
 
 URL = "https://www.adrianbulat.com/downloads/python-fan/s3fd-619a316812.pth"
 FILE_NAME = "s3fd-619a316812.pth"
-SHA256_START = "619a316812"
-LOCAL = Path("models/s3fd.pth")  # from the working directory
-TIMEOUT = 10.0  # seconds to connect, and between two pieces of data
-PATIENCE = 24 * 3600.0  # seconds after a failed download before it is tried again unasked
+SHA256_PREFIX = "619a316812"
+LOCAL_PATH = Path("models/s3fd.pth")  # relative to the working directory, as is upstream's place
+UPSTREAM_PATH = Path("face_detection/detection/sfd/s3fd.pth")
+TIMEOUT_S = 10.0  # limit for connecting, and between two reads
+RETRY_AFTER_S = 24 * 3600.0  # delay after a failed download
 
-REMEDY = f"download {URL} and put it at {LOCAL}"
+REMEDY = f"download {URL} to {LOCAL_PATH}"
 
 logger = logging.getLogger(__name__)
 
 
-def s3fd_weights(given: Path | None, download: bool, retry: bool = True) -> Path:
-    """The file with the weights of S3FD.
+def find_s3fd_weights(path: Path | None, download: bool, retry: bool = True) -> Path:
+    """Return the path of S3FD's weights file.
 
-    given: a file that the user named; it is used, or missing is an error.
-    download: whether to fetch the file into torch's cache when it is nowhere.
-    retry: whether to do so even if that failed less than a day ago.
-    Raises: DetectorError with the reason and the remedy when there are no weights.
+    path: a file named by the user; None for `LOCAL_PATH`, `UPSTREAM_PATH`, torch's cache, then a download.
+    download: download the file into torch's cache if it is not found.
+    retry: download even if a download failed within `RETRY_AFTER_S`.
+    Raises: DetectorError if there are no weights.
     """
-    if given is not None:
-        if given.is_file():
-            return given
-        raise DetectorError(f"there is no file {given}; to have S3FD, {REMEDY}, or name the file you have")
-    cached = cached_file()
-    for path in (LOCAL, cached):
+    if path is not None:
         if path.is_file():
             return path
+        raise DetectorError(f"{path}: no such file; {REMEDY}, or give the path of S3FD's weights")
+    cached = cache_path()
+    for candidate in (LOCAL_PATH, UPSTREAM_PATH, cached):
+        if candidate.is_file():
+            return candidate
     if not download:
-        raise DetectorError(f"the weights of S3FD are neither at {LOCAL} nor at {cached}; {REMEDY}")
-    note = cached.with_name(cached.name + ".failed")
-    if not retry and _is_recent(note):
-        raise DetectorError(f"S3FD's weights could not be downloaded lately; {REMEDY}, or remove {note} to try again")
+        raise DetectorError(f"no weights of S3FD at {LOCAL_PATH}, {UPSTREAM_PATH} or {cached}; {REMEDY}")
+    failure_marker = cached.with_name(cached.name + ".failed")
+    if not retry and _is_recent(failure_marker):
+        raise DetectorError(f"a download of S3FD's weights failed recently; {REMEDY}, or delete {failure_marker}")
     try:
-        fetch(URL, cached, SHA256_START)
+        download_file(URL, cached, SHA256_PREFIX)
     except DetectorError:
-        with contextlib.suppress(OSError):  # where no note can be left, the next build tries again
-            note.touch()
+        with contextlib.suppress(OSError):  # without a marker the next build tries again
+            failure_marker.touch()
         raise
-    note.unlink(missing_ok=True)
+    failure_marker.unlink(missing_ok=True)
     return cached
 
 
-def cached_file() -> Path:
-    """Where torch's download cache keeps the weights, shared with other programs that use S3FD."""
+def cache_path() -> Path:
+    """Return the path of the weights in torch's download cache, which it shares with other programs."""
     return Path(torch.hub.get_dir()) / "checkpoints" / FILE_NAME
 
 
-def fetch(url: str, path: Path, sha256_start: str) -> None:
-    """Download a file whole or not at all.
+def download_file(url: str, path: Path, sha256_prefix: str) -> None:
+    """Download a file atomically.
 
-    sha256_start: first hexadecimal digits of the file's SHA-256.
-    Raises: DetectorError if the file cannot be had or is not the one expected; then nothing is left behind.
+    sha256_prefix: first hexadecimal digits of the expected SHA-256.
+    Raises: DetectorError if the download fails or the checksum differs; no partial file remains.
     """
     logger.info("downloading %s to %s", url, path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=path.name + ".", suffix=".partial", dir=path.parent)
     except OSError as error:
-        raise DetectorError(f"{path.parent} cannot be written ({error}); {REMEDY}") from error
-    partial = Path(name)  # a name of its own: several processes may download at once
+        raise DetectorError(f"{path.parent}: not writable ({error}); {REMEDY}") from error
+    partial = Path(name)  # unique, because several processes may download at the same time
     try:
-        with os.fdopen(handle, "wb") as file, urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
-            shutil.copyfileobj(answer, file)
-        digest = _sha256(partial)
-        if not digest.startswith(sha256_start):
-            raise DetectorError(f"{url} gave a file with SHA-256 {digest[:10]}, not {sha256_start}; {REMEDY}")
+        with os.fdopen(handle, "wb") as file, urllib.request.urlopen(url, timeout=TIMEOUT_S) as response:
+            shutil.copyfileobj(response, file)
+        sha256 = hash_file(partial)
+        if not sha256.startswith(sha256_prefix):
+            raise DetectorError(f"{url}: SHA-256 is {sha256[:10]}, expected {sha256_prefix}; {REMEDY}")
         os.replace(partial, path)
     except (OSError, http.client.HTTPException) as error:
-        raise DetectorError(f"{url} cannot be downloaded ({error}); {REMEDY}") from error
+        raise DetectorError(f"{url}: download failed ({error}); {REMEDY}") from error
     finally:
         partial.unlink(missing_ok=True)
 
 
-def _is_recent(note: Path) -> bool:
-    return note.is_file() and time.time() - note.stat().st_mtime < PATIENCE
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _is_recent(marker: Path) -> bool:
+    return marker.is_file() and time.time() - marker.stat().st_mtime < RETRY_AFTER_S

@@ -1,6 +1,6 @@
-"""The S3FD network: a VGG-16 trunk with face / no face and box heads on six of its maps.
+"""Network of S3FD: a VGG-16 trunk with classification and box heads on six of its maps.
 
-Attribute names and the order in which layers are made are a file format: the released weights are a bare state_dict.
+Attribute names and the order of layers are a file format: the published weights are a bare state_dict.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-STRIDES = (4, 8, 16, 32, 64, 128)  # pixels between neighbouring cells of the six levels
+STRIDES = (4, 8, 16, 32, 64, 128)  # pixels between neighboring cells of the six levels
 NORM_EPSILON = 1e-10
 
 
 class ChannelNorm(nn.Module):
-    """Scales every pixel of a map to length 1 across channels, then each channel by a learned factor."""
+    """Normalize every pixel to length 1 across channels, then scale each channel by a learned factor."""
 
     def __init__(self, channels: int, scale: float):
         super().__init__()
@@ -27,7 +27,7 @@ class ChannelNorm(nn.Module):
 
 
 class S3FDNetwork(nn.Module):
-    """Prepared pictures to twelve head maps."""
+    """S3FD from normalized images to head maps."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,7 +36,8 @@ class S3FDNetwork(nn.Module):
         self.conv3_1, self.conv3_2, self.conv3_3 = _conv(128, 256), _conv(256, 256), _conv(256, 256)
         self.conv4_1, self.conv4_2, self.conv4_3 = _conv(256, 512), _conv(512, 512), _conv(512, 512)
         self.conv5_1, self.conv5_2, self.conv5_3 = _conv(512, 512), _conv(512, 512), _conv(512, 512)
-        self.fc6 = nn.Conv2d(512, 1024, 3, padding=3)  # the map grows by 4 cells each way; decoding ignores the shift
+        # The padding enlarges the map by 2 cells on each side; decoding ignores the shift.
+        self.fc6 = nn.Conv2d(512, 1024, 3, padding=3)
         self.fc7 = nn.Conv2d(1024, 1024, 1)
         self.conv6_1, self.conv6_2 = nn.Conv2d(1024, 256, 1), _conv(256, 512, stride=2)
         self.conv7_1, self.conv7_2 = nn.Conv2d(512, 128, 1), _conv(128, 256, stride=2)
@@ -45,7 +46,7 @@ class S3FDNetwork(nn.Module):
         self.conv4_3_norm = ChannelNorm(512, scale=8)
         self.conv5_3_norm = ChannelNorm(512, scale=5)
 
-        # Three background scores and one face score: the finest level sees the most background.
+        # Three background scores and one face score, because the finest level has the most background.
         self.conv3_3_norm_mbox_conf, self.conv3_3_norm_mbox_loc = _conv(256, 4), _conv(256, 4)
         self.conv4_3_norm_mbox_conf, self.conv4_3_norm_mbox_loc = _conv(512, 2), _conv(512, 4)
         self.conv5_3_norm_mbox_conf, self.conv5_3_norm_mbox_loc = _conv(512, 2), _conv(512, 4)
@@ -53,13 +54,13 @@ class S3FDNetwork(nn.Module):
         self.conv6_2_mbox_conf, self.conv6_2_mbox_loc = _conv(512, 2), _conv(512, 4)
         self.conv7_2_mbox_conf, self.conv7_2_mbox_loc = _conv(256, 2), _conv(256, 4)
 
-    def forward(self, pictures: Tensor) -> list[Tensor]:
-        """Heads of the six levels, finest first.
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Compute the heads of the six levels, finest first.
 
-        pictures: (B, 3, H, W) float32, pixel values 0..255 less the channel means.
+        images: (B, 3, H, W) float32, pixel values 0..255 minus the channel means.
         Returns: 12 maps, for each level (B, 2, h, w) background and face logits, then (B, 4, h, w) box offsets.
         """
-        f1 = _stage(pictures, self.conv1_1, self.conv1_2)
+        f1 = _stage(images, self.conv1_1, self.conv1_2)
         f2 = _stage(F.max_pool2d(f1, 2), self.conv2_1, self.conv2_2)
         f3 = _stage(F.max_pool2d(f2, 2), self.conv3_1, self.conv3_2, self.conv3_3)
         f4 = _stage(F.max_pool2d(f3, 2), self.conv4_1, self.conv4_2, self.conv4_3)
@@ -69,7 +70,7 @@ class S3FDNetwork(nn.Module):
         f8 = _stage(f7, self.conv7_1, self.conv7_2)
         n3, n4, n5 = self.conv3_3_norm(f3), self.conv4_3_norm(f4), self.conv5_3_norm(f5)
         return [
-            _strongest_background(self.conv3_3_norm_mbox_conf(n3)),
+            _max_background(self.conv3_3_norm_mbox_conf(n3)),
             self.conv3_3_norm_mbox_loc(n3),
             self.conv4_3_norm_mbox_conf(n4),
             self.conv4_3_norm_mbox_loc(n4),
@@ -90,10 +91,10 @@ def _conv(channels_in: int, channels_out: int, stride: int = 1) -> nn.Conv2d:
 
 def _stage(x: Tensor, *layers: nn.Conv2d) -> Tensor:
     for layer in layers:
-        x = F.relu(layer(x), inplace=True)  # in place: these maps decide how many pictures fit in memory
+        x = F.relu(layer(x), inplace=True)  # these maps limit the batch size, so ReLU works in place
     return x
 
 
-def _strongest_background(conf: Tensor) -> Tensor:
+def _max_background(conf: Tensor) -> Tensor:
     background = conf[:, :3].amax(dim=1, keepdim=True)
     return torch.cat([background, conf[:, 3:]], dim=1)  # (B, 4, h, w) -> (B, 2, h, w)

@@ -1,0 +1,1 @@
+"""Implementations of face_detection.interface.Detector: S3FD, MTCNN and OpenCV's Haar cascade."""

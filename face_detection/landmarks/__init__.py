@@ -1,0 +1,1 @@
+"""Facial landmark networks."""

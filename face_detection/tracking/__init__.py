@@ -1,0 +1,1 @@
+"""Face tracks: detections associated over the frames of a video."""
