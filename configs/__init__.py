@@ -1,1 +1,1 @@
-"""Hydra configs: one root per entry point, groups beside them. `entry` starts an entry point from one."""
+"""Hydra configs: one YAML file per entry point, groups in folders, types in `schema`, the start in `cli`."""

@@ -2,40 +2,41 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from omegaconf import DictConfig, OmegaConf
 
-from configs import entry
-from preprocess import pipeline, report
+from configs import cli
+from preprocess import pipeline
 from preprocess.build import build_job
-from preprocess.dataset import DATASET
 from preprocess.ingest import find_videos
-from preprocess.page import PAGE
-from wav2lip.errors import InputError
+from preprocess.outcome import print_outcome
+from preprocess.shards import begin_shard, finish_shard, select_sources
+from wav2lip.execution.shard import Shard
 
 
 def main() -> None:
-    """Read the command line and preprocess."""
-    entry.run(preprocess, "preprocess")
+    """Run the command line."""
+    cli.run(preprocess, "preprocess")
 
 
 def preprocess(cfg: DictConfig) -> None:
-    """Preprocess a folder of videos as a config says, and print what became of each."""
+    """Preprocess a folder of videos, or a shard of it, and print the outcome of each."""
     # parse
-    values = OmegaConf.to_container(cfg, resolve=True)
+    values: Any = OmegaConf.to_container(cfg, resolve=True)
+    shard = None if cfg.shard is None else Shard.parse(str(cfg.shard))
     sources = find_videos(str(cfg.videos))
 
     # build
-    job = build_job(values)  # type: ignore[arg-type]
+    job = build_job(values)
+    if shard is not None:
+        sources, job = select_sources(sources, shard), begin_shard(job)
 
     # run
-    dataset = pipeline.run(sources, job).dataset
-    if dataset is None:
-        print(f"done: {', '.join(job.stages)} of {len(sources)} inputs")  # noqa: T201 - the answer to the command
-        return
-    print(report.table(dataset))  # noqa: T201
-    if not dataset["totals"]["clips_kept"]:
-        raise InputError(f"{cfg.videos}: {report.nothing_left(dataset)}; {job.root / PAGE} has the reason for each")
-    print(f"{job.root / PAGE} shows it; {job.root / DATASET} has the figures")  # noqa: T201
+    result = pipeline.run(sources, job)
+    if shard is not None:
+        finish_shard(job, shard, values, result.inputs)
+    print_outcome(result, job, str(cfg.videos))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""Selection of clips: quality, duplicates, splits, and the outcome of each input."""

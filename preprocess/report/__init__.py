@@ -1,0 +1,1 @@
+"""Report of a data set: dataset.json, table, advice and HTML page."""

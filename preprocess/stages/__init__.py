@@ -1,0 +1,1 @@
+"""Stages of preprocessing, one module each."""

@@ -1,0 +1,1 @@
+"""Audio-video sync of a data set: measure, decide, correct."""
