@@ -1,6 +1,6 @@
-"""Batch-norm over the batches of all processes, so that two with four samples each learn what one with eight does.
+"""Batch-norm over the batches of all processes: two with four samples each train like one with eight.
 
-torch.nn.SyncBatchNorm is that on GPUs alone; here is one for CPUs too. Names in the state_dict stay as they are.
+torch.nn.SyncBatchNorm runs only on GPUs; this one runs on CPUs too. The keys of the state_dict do not change.
 """
 
 from __future__ import annotations
@@ -14,30 +14,30 @@ from torch import Tensor, nn
 
 
 def synchronize(network: nn.Module, on_gpu: bool) -> nn.Module:
-    """Replace every batch-norm of a network by one over all processes, with the same parameters and statistics."""
+    """Replace every batch-norm of a network by a synchronized one with the same parameters and statistics."""
     if on_gpu:
         return nn.SyncBatchNorm.convert_sync_batchnorm(network)
     for name, module in list(network.named_modules()):
         if type(module) is nn.BatchNorm2d:
-            parent, _, own = name.rpartition(".")
-            setattr(network.get_submodule(parent), own, SyncBatchNorm2d.like(module))
+            parent, _, child = name.rpartition(".")
+            setattr(network.get_submodule(parent), child, SyncBatchNorm2d.from_batchnorm(module))
     return network
 
 
 class SyncBatchNorm2d(nn.BatchNorm2d):
-    """Normalises by mean and variance over the batches of all processes, which must be of equal sizes."""
+    """Batch-norm by mean and variance over the batches of all processes, which must have equal sizes."""
 
     @classmethod
-    def like(cls, norm: nn.BatchNorm2d) -> SyncBatchNorm2d:
-        """With the parameters and statistics of another, not copies of them."""
-        ours = cls(norm.num_features, norm.eps, norm.momentum)
-        ours.weight, ours.bias = norm.weight, norm.bias
-        ours.running_mean, ours.running_var = norm.running_mean, norm.running_var
-        ours.num_batches_tracked = norm.num_batches_tracked
-        return ours.train(norm.training)
+    def from_batchnorm(cls, norm: nn.BatchNorm2d) -> SyncBatchNorm2d:
+        """Share parameters and statistics with another batch-norm."""
+        synced = cls(norm.num_features, norm.eps, norm.momentum)
+        synced.weight, synced.bias = norm.weight, norm.bias
+        synced.running_mean, synced.running_var = norm.running_mean, norm.running_var
+        synced.num_batches_tracked = norm.num_batches_tracked
+        return synced.train(norm.training)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: (B, C, H, W). In eval mode, by the running statistics, without a word to other processes."""
+        """x: (B, C, H, W). In eval mode it uses the running statistics and does not communicate."""
         if not self.training:
             return super().forward(x)
         wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
@@ -45,13 +45,13 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
         means, variances = gather_with_gradients(torch.stack([mean, var])).unbind(1)  # (processes, C) each
         mean = means.mean(0)
         var = variances.mean(0) + (means - mean).square().mean(0)
-        self._remember(mean.detach(), var.detach(), x.numel() // x.shape[1] * len(means))
+        self._update_running(mean.detach(), var.detach(), x.numel() // x.shape[1] * len(means))
         scale = self.weight * torch.rsqrt(var + self.eps)
         shift = self.bias - mean * scale
         return (wide * scale[:, None, None] + shift[:, None, None]).to(x.dtype)
 
     @torch.no_grad()
-    def _remember(self, mean: Tensor, var: Tensor, count: int) -> None:
+    def _update_running(self, mean: Tensor, var: Tensor, count: int) -> None:
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.momentum is not None
@@ -62,30 +62,28 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
         self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
 
 
-def gather_with_gradients(own: Tensor) -> Tensor:
-    """A tensor of every process, (processes, *shape), the same in all of them.
+def gather_with_gradients(tensor: Tensor) -> Tensor:
+    """Gather a tensor from every process: (processes, *shape), the same in all of them.
 
-    A gradient that comes back in any process reaches the one that the values are from: what each process then has is
-    the gradient of the sum of all processes' losses. DistributedDataParallel's mean over the processes makes it that
-    of their mean.
+    The gradient of a value flows back to its process: each process gets the gradient of the sum of all losses, and
+    DistributedDataParallel averages it.
     """
     if not dist.is_initialized():
-        return own[None]
+        return tensor[None]
     rank, processes = dist.get_rank(), dist.get_world_size()
-    slot = F.one_hot(torch.tensor(rank, device=own.device), processes).to(own.dtype)
-    placed = slot.view(-1, *[1] * own.dim()) * own[None]
-    return _Sum.apply(placed)
+    slot = F.one_hot(torch.tensor(rank, device=tensor.device), processes).to(tensor.dtype)
+    return _AllReduceSum.apply(slot.view(-1, *[1] * tensor.dim()) * tensor[None])
 
 
-class _Sum(torch.autograd.Function):
-    """The sum over all processes, forwards of values and backwards of gradients."""
+class _AllReduceSum(torch.autograd.Function):
+    """Sum over all processes: of values in the forward pass, of gradients in the backward pass."""
 
     @staticmethod
-    def forward(_ctx: Any, own: Tensor) -> Tensor:
-        total = own.clone(memory_format=torch.contiguous_format)
+    def forward(_ctx: Any, tensor: Tensor) -> Tensor:
+        total = tensor.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(total)
         return total
 
     @staticmethod
     def backward(_ctx: Any, gradient: Tensor) -> Tensor:
-        return _Sum.forward(_ctx, gradient)
+        return _AllReduceSum.forward(_ctx, gradient)

@@ -3,59 +3,60 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 import torch
 from hydra.utils import instantiate
+from lightning_fabric import Fabric
 from omegaconf import DictConfig
 
-from configs.entry import run
-from train.contrast import Pairs
-from train.data.samples import ClipWindows, SyncNetInputs, SyncNetSamples
-from train.overfit import Goal, overfit
-from train.processes import said_once
-from train.setup import build_fabric, build_loop, read_training, read_windows, trained
-from train.syncnet_step import Objective, SyncNetStep
-from train.verdicts.syncnet_rules import SyncNetRules
-from wav2lip.errors import InputError
+from configs import cli
+from train.callbacks.diagnosis.syncnet_rules import SyncNetRules
+from train.callbacks.overfit import OverfitGoal
+from train.checkpoint.files import lock_folder
+from train.data.index import WindowIndex
+from train.data.samples import SyncNetInputs, SyncNetSamples
+from train.distributed import rank_zero_errors
+from train.loop import Loop
+from train.losses.contrastive import PairwiseSimilarity
+from train.setup import build_fabric, build_loop, build_trainable, open_split, open_training_set
+from train.steps.syncnet import Objective, SyncNetStep
 
-GOAL_LOSS = 0.2  # cross-entropy for the self-test; a constant guess has 0.69
+OVERFIT_GOAL_LOSS = 0.2  # cross-entropy; a constant guess has 0.69
 
 
-def train(cfg: DictConfig) -> int:
-    """Build the run that configs/syncnet.yaml describes, and run it."""
-    if cfg.batch_size < 2:
-        raise InputError("batch_size=1: the expert's batch-norm needs at least 2 samples")
-    together = cfg.windows_per_clip
-    if together < 1:
-        raise InputError(f"windows_per_clip={together}: give a whole number from 1 up")
-    if cfg.contrast_wt and together == 1:
-        raise InputError(f"contrast_wt={cfg.contrast_wt}: needs several windows of a clip; add windows_per_clip=8")
-    if cfg.temperature <= 0:
-        raise InputError(f"temperature={cfg.temperature}: is not above 0; give for instance temperature=0.07")
+def run(cfg: DictConfig) -> int:
+    """Build the run that configs/syncnet.yaml describes, and train; return the exit code."""
     fabric = build_fabric(cfg)
-    shift = cfg.compat.min_shift
-    windows_of = partial(ClipWindows.for_syncnet, min_shift=shift)
-    train = read_training(cfg, fabric, SyncNetSamples(shift, together), windows_of)
-    val = read_windows(cfg, fabric, "val", SyncNetSamples(shift), windows_of)
-    expert = trained(fabric, instantiate(cfg.model), cfg)
-    objective = Objective(together > 1, shift, cfg.contrast_wt, cfg.temperature)
+    with lock_folder(fabric, Path(cfg.checkpoint_dir)):
+        return _build_loop(cfg, fabric).run()
+
+
+def _build_loop(cfg: DictConfig, fabric: Fabric) -> Loop:
+    min_offset = cfg.compat.min_negative_offset
+    build_index = partial(WindowIndex.for_syncnet, min_negative_offset=min_offset)
+    train_set = open_training_set(cfg, fabric, SyncNetSamples(min_offset, cfg.windows_per_clip), build_index)
+    val_set = open_split(cfg, fabric, "val", SyncNetSamples(min_offset), build_index)
+    expert = build_trainable(fabric, instantiate(cfg.model), cfg)
+    objective = Objective(cfg.windows_per_clip > 1, min_offset, cfg.infonce_wt, cfg.infonce_temperature)
     step = SyncNetStep(fabric, expert.network, objective)
-    loop = build_loop(cfg, fabric, step, [expert], train, val, SyncNetRules)
-    goal = Goal("loss", GOAL_LOSS, partial(has_both_kinds, objective=objective))
-    return overfit(cfg, loop, goal) if cfg.overfit else loop.run()
+    goal = OverfitGoal("loss", OVERFIT_GOAL_LOSS, partial(has_both_labels, objective=objective))
+    return build_loop(cfg, fabric, step, [expert], train_set, val_set, SyncNetRules, goal)
 
 
-def has_both_kinds(batch: SyncNetInputs, objective: Objective) -> bool:
-    """Whether a batch has right and wrong pairs; one kind alone would be learned by a constant."""
+def has_both_labels(batch: SyncNetInputs, objective: Objective) -> bool:
+    """Return whether a batch has matching and mismatched pairs; a constant would learn one kind alone."""
     if not objective.all_pairs:
         return bool(0 < batch.label.mean() < 1)
-    ones = torch.ones(len(batch.heard), 1)
-    return bool(Pairs.of(ones, ones, batch.heard.cpu(), batch.shown.cpu(), objective.min_shift).wrong.any())
+    ones = torch.ones(len(batch.audio_position), 1)
+    positions = batch.audio_position.cpu(), batch.face_position.cpu()
+    pairs = PairwiseSimilarity.from_embeddings(ones, ones, *positions, objective.min_negative_offset)
+    return bool(pairs.negative.any())
 
 
 def main() -> None:
     """Entry point."""
-    run(said_once(train), "syncnet")
+    cli.run(rank_zero_errors(run), "syncnet")
 
 
 if __name__ == "__main__":

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from omegaconf import DictConfig
 
-from configs.entry import run
-from train import generator
-from train.overfit import overfit
-from train.processes import said_once
+from configs import cli
+from train.checkpoint.files import lock_folder
+from train.distributed import rank_zero_errors
+from train.generator_setup import build_generator_run
 from train.setup import build_fabric
 
 
-def train(cfg: DictConfig) -> int:
-    """Build the run that configs/wav2lip.yaml describes, and run it."""
-    loop = generator.build(cfg, build_fabric(cfg))
-    return overfit(cfg, loop, generator.GOAL) if cfg.overfit else loop.run()
+def run(cfg: DictConfig) -> int:
+    """Build the run that configs/wav2lip.yaml describes, and train; return the exit code."""
+    fabric = build_fabric(cfg)
+    with lock_folder(fabric, Path(cfg.checkpoint_dir)):
+        return build_generator_run(cfg, fabric).run()
 
 
 def main() -> None:
     """Entry point."""
-    run(said_once(train), "wav2lip")
+    cli.run(rank_zero_errors(run), "wav2lip")
 
 
 if __name__ == "__main__":

@@ -1,40 +1,30 @@
-"""Train the generator against a critic: python -m train.wav2lip_gan data_root=DIR checkpoint_dir=DIR ..."""
+"""Train the generator against a discriminator: python -m train.wav2lip_gan data_root=DIR checkpoint_dir=DIR ..."""
 
 from __future__ import annotations
 
-import logging
+from pathlib import Path
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from configs.entry import run
-from train import generator
-from train.overfit import overfit
-from train.processes import said_once
-from train.resuming import take_up
-from train.setup import build_fabric, trained
-
-log = logging.getLogger(__name__)
+from configs import cli
+from train.checkpoint.files import lock_folder
+from train.distributed import rank_zero_errors
+from train.generator_setup import build_generator_run
+from train.setup import build_discriminator, build_fabric
 
 
-def train(cfg: DictConfig) -> int:
-    """Build the run that configs/wav2lip_gan.yaml describes, and run it."""
+def run(cfg: DictConfig) -> int:
+    """Build the run that configs/wav2lip_gan.yaml describes, and train; return the exit code."""
     fabric = build_fabric(cfg)
-    critic = trained(fabric, instantiate(cfg.disc), cfg, prefix="disc_", averaged=False, rate=cfg.disc_learning_rate)
-    loop = generator.build(cfg, fabric, critic)
-    if loop.resumed or cfg.overfit:
-        pass  # the critic goes on with the generator; a self-test begins from nothing
-    elif cfg.disc_checkpoint_path:
-        take_up(cfg, loop, cfg.disc_checkpoint_path, critic)
-    elif cfg.checkpoint_path:
-        log.warning("the critic starts untrained: no disc_checkpoint_path is given beside checkpoint_path")
-        loop.step.load_state({"critic_began": None})
-    return overfit(cfg, loop, generator.GOAL) if cfg.overfit else loop.run()
+    with lock_folder(fabric, Path(cfg.checkpoint_dir)):
+        discriminator = build_discriminator(fabric, instantiate(cfg.disc), cfg)
+        return build_generator_run(cfg, fabric, discriminator).run()
 
 
 def main() -> None:
     """Entry point."""
-    run(said_once(train), "wav2lip_gan")
+    cli.run(rank_zero_errors(run), "wav2lip_gan")
 
 
 if __name__ == "__main__":

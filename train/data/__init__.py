@@ -1,1 +1,1 @@
-"""What is trained on: samples drawn from clips, read from wherever they lie, fed to the step in batches."""
+"""Training data: samples drawn from clips, read from folders, packs or memory, and loaded in batches."""

@@ -1,4 +1,4 @@
-"""One data set's samples with another's among them: one person's video beside general data, against forgetting."""
+"""Replay: general data mixed into the fine-tuning data, sample by sample, against forgetting."""
 
 from __future__ import annotations
 
@@ -9,56 +9,54 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from train.data.draws import Words
-from train.data.samples import SampleSet
-from train.data.sources import Reading
-from wav2lip.packed import sent
+from train.data.index import CounterRNG
+from train.data.samples import GROUP_STREAM, BatchDataset
+from train.data.sources import ReadCost
+from wav2lip.dataset.packed import to_device
+
+REPLAY_STREAM = GROUP_STREAM + 1  # random stream of its own, so that the choice is independent of the windows
 
 
-class Mixture(Dataset):
-    """Numbered samples, each of one of two data sets, by the sample's own random words."""
+class ReplayMixture(Dataset):
+    """Numbered samples, each from one of two data sets; a function of the seed and the number."""
 
-    def __init__(self, own: SampleSet, general: SampleSet, share: float, seed: int):
-        """share: of samples that come from `general`, between 0 and 1.
-        seed: with the number of a sample it determines where the sample comes from.
-        """
-        self.own, self.general, self.share = own, general, share
-        self._words = Words(seed, 1)
+    def __init__(self, main: BatchDataset, replay: BatchDataset, fraction: float, seed: int):
+        """fraction: share of samples from `replay`, between 0 and 1."""
+        self.main, self.replay, self.fraction = main, replay, fraction
+        self._rng = CounterRNG(seed, REPLAY_STREAM)
 
     @property
     def clips(self) -> Sequence[str]:
-        """Paths of the clips of `own`: it is these that are learned, and a pass is one sample for each."""
-        return self.own.clips
+        """Paths of the clips of `main`; a pass over the data is one sample for each."""
+        return self.main.clips
 
     @property
-    def reading(self) -> Reading:
-        """What it takes to make a batch: held, if one of the two is, since no other process could read it."""
-        both = {self.own.reading, self.general.reading}
-        return next(reading for reading in (Reading.HELD, Reading.DECODED, Reading.GATHERED) if reading in both)
+    def read_cost(self) -> ReadCost:
+        """Cost of reading a batch: CACHED if either is, since no other process can read it."""
+        both = {self.main.read_cost, self.replay.read_cost}
+        return next(cost for cost in (ReadCost.CACHED, ReadCost.DECODED, ReadCost.MAPPED) if cost in both)
 
-    def from_general(self, numbers: Sequence[int]) -> Tensor:
-        """(B,) bool: whether the samples with these numbers come from `general`.
-
-        The word is one that the draw of a window leaves unused, so neither choice depends on the other.
-        """
-        return self._words.of(numbers, 0, 5)[:, 4].double() / 2.0**63 < self.share
+    def is_replay(self, numbers: Sequence[int]) -> Tensor:
+        """(B,) bool: whether the samples with these numbers come from `replay`."""
+        return self._rng.draw(numbers)[:, 0].double() / 2.0**63 < self.fraction
 
     def __getitems__(self, numbers: Sequence[int]) -> Any:
-        """The batch of the samples with these numbers, in their order; each data set is read in one go."""
-        general = self.from_general(numbers)
-        own_rows, general_rows = (~general).nonzero().flatten(), general.nonzero().flatten()
-        read = []
-        if len(own_rows):
-            read.append(self.own.__getitems__([numbers[i] for i in own_rows.tolist()]))
-        if len(general_rows):
-            read.append(self.general.__getitems__([numbers[i] for i in general_rows.tolist()]).of_another_set())
-        if len(read) == 1:
-            return read[0]
-        order = torch.cat([own_rows, general_rows]).argsort()
-        return type(read[0])(*(_joined(a, b, order) for a, b in zip(*read, strict=True)))
+        """Read the batch of the samples with these numbers, in their order; each data set is read once."""
+        replay = self.is_replay(numbers)
+        main_rows, replay_rows = (~replay).nonzero().flatten(), replay.nonzero().flatten()
+        batches = []
+        if len(main_rows):
+            batches.append(self.main.__getitems__([numbers[i] for i in main_rows.tolist()]))
+        if len(replay_rows):
+            batch = self.replay.__getitems__([numbers[i] for i in replay_rows.tolist()])
+            batches.append(batch.from_second_dataset())
+        if len(batches) == 1:
+            return batches[0]
+        order = torch.cat([main_rows, replay_rows]).argsort()
+        return type(batches[0])(*(_concatenate(a, b, order) for a, b in zip(*batches, strict=True)))
 
 
-def _joined(part: Tensor, other: Tensor, order: Tensor) -> Tensor:
-    """Both on one device, in an order; if one lies in host memory, it is sent after the other."""
-    device = other.device if part.device.type == "cpu" else part.device
-    return torch.cat([sent(part, device), sent(other, device)]).index_select(0, sent(order, device))
+def _concatenate(first: Tensor, second: Tensor, order: Tensor) -> Tensor:
+    """Concatenate in an order; a tensor in host memory is moved to the device of the other."""
+    device = second.device if first.device.type == "cpu" else first.device
+    return torch.cat([to_device(first, device), to_device(second, device)]).index_select(0, to_device(order, device))

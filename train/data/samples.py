@@ -1,7 +1,7 @@
-"""Training samples: windows of clips, each wholly determined by the seed and its number.
+"""Training samples: windows of clips, each a function of the seed and its number.
 
-Sample n is the same on every machine, with any number of workers and after a resume, because everything drawn for it
-is computed from (seed, n): integers for a whole batch at once, and then one read of what they name.
+Sample n is the same on every machine, with any number of workers and after a resume: its indices are computed from
+(seed, n), for a whole batch at a time, and then read together. Letters: B samples of a batch.
 """
 
 from __future__ import annotations
@@ -15,63 +15,73 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from train.data.draws import FURTHER, ClipWindows, Words, first_columns
-from train.data.resident import Memory, settled
-from train.data.sources import Reading, Source, WindowsOf, open_source
-from wav2lip.crops import FACE_SIZE, generator_input, mouths, to_network
+from train.data.device_cache import CacheBudget, maybe_cache
+from train.data.index import CounterRNG, WindowIndex, first_columns, to_position
+from train.data.sources import BuildIndex, ReadCost, Source, open_source
+from wav2lip.audio.windows import WINDOW_FRAMES
 from wav2lip.errors import InputError
-from wav2lip.windows import WINDOW_FRAMES
+from wav2lip.faces.crops import FACE_SIZE
+from wav2lip.faces.tensors import crop_mouths, generator_input, to_network
 
 log = logging.getLogger(__name__)
 
-TRIES = 10  # draws in place of damaged samples before giving up
-ELSEWHERE = 1 << 61  # between the moments of one data set and those of another
+MAX_ATTEMPTS = 10  # draws in place of a corrupt sample
+GROUP_STREAM = MAX_ATTEMPTS  # random stream of the clip that a group of samples shares; streams 0-9 are attempts
+DATASET_STRIDE = 1 << 61  # distance between positions of two mixed data sets
 
 
 class SyncNetInputs(NamedTuple):
-    """What the expert's step takes: network values on the training device."""
+    """Network inputs of the expert's step, on the training device."""
 
     mel: Tensor  # (B, 1, 80, 16)
     faces: Tensor  # (B, 15, size / 2, size) BGR in [0, 1]
-    label: Tensor  # (B, 1): 1 where they belong together, else 0
-    heard: Tensor  # (B,) int64: the moment of the sound, see `moments`
-    shown: Tensor  # (B,) int64: the moment of the faces
+    label: Tensor  # (B, 1): 1 where audio and faces match, else 0
+    audio_position: Tensor  # (B,) int64, see train.data.index.to_position
+    face_position: Tensor  # (B,) int64
 
 
 class SyncNetBatch(NamedTuple):
-    """What the expert's loader gives: pictures as bytes, a twelfth of the traffic of network values."""
+    """Batch from the expert's loader; images are bytes, a twelfth of the memory of network inputs."""
 
     mel: Tensor  # (B, 1, 80, 16) float32
     frames: Tensor  # (B, 5, size, size, 3) uint8 RGB
     label: Tensor  # (B, 1) float32
-    heard: Tensor  # (B,) int64
-    shown: Tensor  # (B,) int64
+    audio_position: Tensor  # (B,) int64
+    face_position: Tensor  # (B,) int64
 
     def inputs(self) -> SyncNetInputs:
-        """Network values, computed where the batch lies."""
-        faces = mouths(time_second(to_network(self.frames)))
-        return SyncNetInputs(self.mel, faces, self.label, self.heard, self.shown)
+        """Network inputs, computed on the device of the batch."""
+        faces = crop_mouths(channels_first(to_network(self.frames)))
+        return SyncNetInputs(self.mel, faces, self.label, self.audio_position, self.face_position)
 
-    def of_another_set(self) -> SyncNetBatch:
-        """The same with moments that no clip of a first data set has."""
-        return self._replace(heard=self.heard + ELSEWHERE, shown=self.shown + ELSEWHERE)
+    def from_second_dataset(self) -> SyncNetBatch:
+        """Move the positions away from those of any clip of a first data set."""
+        return self._replace(
+            audio_position=self.audio_position + DATASET_STRIDE, face_position=self.face_position + DATASET_STRIDE
+        )
 
-    def hearing(self, mels: Tensor) -> SyncNetBatch:
-        """The same with other sounds, (B, K, 80, 16)."""
+    def with_audio(self, mels: Tensor) -> SyncNetBatch:
+        """Replace the audio by K windows for each sample, (B, K, 80, 16)."""
         return self._replace(mel=mels)
 
 
 class GeneratorInputs(NamedTuple):
-    """What the generator's step takes: network values on the training device."""
+    """Network inputs of the generator's step, on the training device."""
 
-    faces: Tensor  # (B, 6, 5, size, size) BGR in [0, 1]: target with its lower half hidden, then reference
-    frame_mels: Tensor  # (B, 5, 1, 80, 16): the sound around each frame
-    window_mel: Tensor  # (B, 1, 80, 16): the sound under the five frames, for the expert
+    faces: Tensor  # (B, 6, 5, size, size) BGR in [0, 1]: target with masked lower half, then reference
+    frame_mels: Tensor  # (B, 5, 1, 80, 16): audio around each frame
+    window_mel: Tensor  # (B, 1, 80, 16): audio of the five frames, for the expert
     target: Tensor  # (B, 3, 5, size, size)
+
+    def first_frames(self, count: int) -> GeneratorInputs:
+        """Return the first frames of each window, without the audio of the others."""
+        return GeneratorInputs(
+            self.faces[:, :, :count], self.frame_mels[:, :count], self.window_mel, self.target[:, :, :count]
+        )
 
 
 class GeneratorBatch(NamedTuple):
-    """What the generator's loader gives."""
+    """Batch from the generator's loader."""
 
     target: Tensor  # (B, 5, size, size, 3) uint8 RGB
     reference: Tensor  # (B, 5, size, size, 3) uint8 RGB, other frames of the same clip
@@ -79,124 +89,122 @@ class GeneratorBatch(NamedTuple):
     window_mel: Tensor  # (B, 1, 80, 16) float32
 
     def inputs(self) -> GeneratorInputs:
-        """Network values, computed where the batch lies."""
+        """Network inputs, computed on the device of the batch."""
         target, reference = to_network(self.target), to_network(self.reference)
-        faces = time_second(generator_input(target, reference))
-        return GeneratorInputs(faces, self.frame_mels, self.window_mel, time_second(target))
+        faces = channels_first(generator_input(target, reference))
+        return GeneratorInputs(faces, self.frame_mels, self.window_mel, channels_first(target))
 
-    def hearing(self, mels: Tensor) -> GeneratorBatch:
-        """The same with other sounds for the expert, (B, K, 80, 16)."""
-        return self._replace(window_mel=mels)
-
-    def of_another_set(self) -> GeneratorBatch:
-        """Nothing in it says of which clip a sample is."""
+    def from_second_dataset(self) -> GeneratorBatch:
+        """Return the batch unchanged: it carries no positions."""
         return self
 
+    def with_audio(self, mels: Tensor) -> GeneratorBatch:
+        """Replace the expert's audio by K windows for each sample, (B, K, 80, 16)."""
+        return self._replace(window_mel=mels)
 
-def moments(clip: Tensor, frame: Tensor) -> Tensor:
-    """One number (B,) for a frame of a clip: as far apart as frames of a clip are, and further across clips."""
-    return clip * FURTHER + frame
 
-
-def time_second(frames: Tensor) -> Tensor:
-    """(B, T, C, H, W) -> (B, C, T, H, W), the networks' order."""
+def channels_first(frames: Tensor) -> Tensor:
+    """(B, T, C, H, W) -> (B, C, T, H, W), the order of the networks."""
     return frames.transpose(1, 2)
 
 
-class Picks(NamedTuple):
-    """What a batch is made of: numbers of clips in a source, and first frames of windows in them."""
+class SampleIndices(NamedTuple):
+    """Windows that a batch is read from: clips by number in the source, and first frames; all (B,) int64."""
 
-    clip: Tensor  # (B,) int64
-    anchor: Tensor  # (B,) int64: the window whose sound is heard
-    other: Tensor  # (B,) int64: the expert is shown this one; the generator takes it as reference
+    clip: Tensor
+    anchor: Tensor  # window of the audio, and of the generator's target
+    other: Tensor  # window of the expert's faces, or of the generator's reference
 
 
 class SyncNetSamples:
-    """Sound with the mouth it belongs to, or with a mouth of the same clip at another time, by a fair coin."""
+    """Samples of the expert: audio with its own mouth or, with probability 1/2, another of the same clip."""
 
-    kinds = 2  # of samples that validation has of each anchor
+    validation_variants = 2  # samples for each anchor: matching and mismatched
 
-    def __init__(self, min_shift: int, together: int = 1):
-        """min_shift: frames between the right window and a wrong one; under 5 they share frames.
-        together: samples in a row that are of one clip. If there are several, there is no coin: each sound comes with
-            its own mouth, and the mouths of the others are the wrong ones.
+    def __init__(self, min_negative_offset: int, windows_per_clip: int = 1):
+        """min_negative_offset: frames between a matching and a mismatched window; below 5 they share frames.
+        windows_per_clip: consecutive samples from one clip. With more than one, all audio comes with its own mouth,
+            and the mouths of the other samples are the mismatched ones.
         """
-        self.min_shift, self.together = min_shift, together
+        self.min_negative_offset, self.windows_per_clip = min_negative_offset, windows_per_clip
 
-    def pick(self, windows: ClipWindows, clip: Tensor, anchor: Tensor, words: Tensor) -> Picks:
-        """Choose the window shown by random words (B, 2)."""
-        if self.together > 1:
-            return Picks(clip, anchor, anchor)
-        wrong = windows.draw_other(clip, anchor, self.min_shift, words[:, 1])
-        return Picks(clip, anchor, torch.where(words[:, 0] % 2 == 1, anchor, wrong))
+    def choose(self, index: WindowIndex, clip: Tensor, anchor: Tensor, words: Tensor) -> SampleIndices:
+        """Choose the faces of each anchor by random words (B, 2)."""
+        if self.windows_per_clip > 1:
+            return SampleIndices(clip, anchor, anchor)
+        negative = index.draw_other(clip, anchor, self.min_negative_offset, words[:, 1])
+        return SampleIndices(clip, anchor, torch.where(words[:, 0] % 2 == 1, anchor, negative))
 
-    def of_each_kind(self, windows: ClipWindows, clip: Tensor, anchor: Tensor, word: Tensor) -> list[Picks]:
-        """For validation: the anchors with their own mouths, and with others chosen by random words (B,)."""
-        wrong = windows.draw_other(clip, anchor, self.min_shift, word)
-        return [Picks(clip, anchor, anchor), Picks(clip, anchor, wrong)]
+    def choose_for_validation(
+        self, index: WindowIndex, clip: Tensor, anchor: Tensor, word: Tensor
+    ) -> list[SampleIndices]:
+        """Each anchor with its own faces, and with others chosen by random words (B,)."""
+        negative = index.draw_other(clip, anchor, self.min_negative_offset, word)
+        return [SampleIndices(clip, anchor, anchor), SampleIndices(clip, anchor, negative)]
 
-    def gather(self, source: Source, picks: Picks) -> SyncNetBatch:
+    def read(self, source: Source, indices: SampleIndices) -> SyncNetBatch:
         """Read a batch."""
-        mel = source.mels(picks.clip, first_columns(picks.anchor)[:, None])  # (B, 1, 80, 16)
-        label = (picks.anchor == picks.other).float()[:, None]
-        heard, shown = moments(picks.clip, picks.anchor), moments(picks.clip, picks.other)
-        return SyncNetBatch(mel, source.pictures(picks.clip, picks.other), label, heard, shown)
+        clip, anchor, other = indices
+        mel = source.mels(clip, first_columns(anchor)[:, None])  # (B, 1, 80, 16)
+        label = (anchor == other).float()[:, None]
+        positions = to_position(clip, anchor), to_position(clip, other)
+        return SyncNetBatch(mel, source.frames(clip, other), label, *positions)
 
 
 class GeneratorSamples:
-    """Five frames to repaint, five others of the same clip as references, and the sound."""
+    """Samples of the generator: five target frames, five reference frames of the same clip, and the audio."""
 
-    kinds = 1  # of samples that validation has of each anchor
-    together = 1  # samples in a row that are of one clip
+    validation_variants = 1  # samples for each anchor
+    windows_per_clip = 1  # consecutive samples from one clip
 
-    def pick(self, windows: ClipWindows, clip: Tensor, anchor: Tensor, words: Tensor) -> Picks:
-        """Choose the reference window by random words (B, 2)."""
-        return Picks(clip, anchor, windows.draw_other(clip, anchor, 1, words[:, 1]))
+    def choose(self, index: WindowIndex, clip: Tensor, anchor: Tensor, words: Tensor) -> SampleIndices:
+        """Choose the reference of each anchor by random words (B, 2)."""
+        return SampleIndices(clip, anchor, index.draw_other(clip, anchor, 1, words[:, 1]))
 
-    def of_each_kind(self, windows: ClipWindows, clip: Tensor, anchor: Tensor, word: Tensor) -> list[Picks]:
-        """For validation: the anchors with references chosen by random words (B,)."""
-        return [Picks(clip, anchor, windows.draw_other(clip, anchor, 1, word))]
+    def choose_for_validation(
+        self, index: WindowIndex, clip: Tensor, anchor: Tensor, word: Tensor
+    ) -> list[SampleIndices]:
+        """Each anchor with a reference chosen by random words (B,)."""
+        return [SampleIndices(clip, anchor, index.draw_other(clip, anchor, 1, word))]
 
-    def gather(self, source: Source, picks: Picks) -> GeneratorBatch:
+    def read(self, source: Source, indices: SampleIndices) -> GeneratorBatch:
         """Read a batch."""
-        clip, anchor, reference = picks
-        # The window of a single frame begins a frame early; the one under all five is that of the second.
-        starts = first_columns(anchor[:, None] + torch.arange(-1, WINDOW_FRAMES - 1, device=anchor.device))
+        clip, anchor, reference = indices
+        # The audio window of a single frame starts one frame early; the one of all five is that of the second frame.
+        starts = first_columns(anchor[:, None] + torch.arange(-1, WINDOW_FRAMES - 1))
         frame_mels = source.mels(clip, starts)[:, :, None]  # (B, 5, 1, 80, 16)
-        pictures = source.pictures(clip.repeat(2), torch.cat([anchor, reference]))
-        target, reference_pictures = pictures.chunk(2)
-        return GeneratorBatch(target, reference_pictures, frame_mels, frame_mels[:, 1])
+        target, reference_frames = source.frames(clip.repeat(2), torch.cat([anchor, reference])).chunk(2)
+        return GeneratorBatch(target, reference_frames, frame_mels, frame_mels[:, 1])
 
 
 Samples = SyncNetSamples | GeneratorSamples
 
 
-class SampleSet(Protocol):
-    """Numbered samples: Windows, or train.data.mixture.Mixture of two of them."""
+class BatchDataset(Protocol):
+    """Numbered samples, read a batch at a time: WindowDataset, or train.data.mixture.ReplayMixture of two of them."""
 
     @property
     def clips(self) -> Sequence[str]:
         """Paths of the clips; a pass over the data is one sample for each."""
 
     @property
-    def reading(self) -> Reading:
-        """What it takes to make a batch."""
+    def read_cost(self) -> ReadCost:
+        """Cost of reading a batch."""
 
     def __getitems__(self, numbers: Sequence[int]) -> Any:
-        """The batch of the samples with these numbers."""
+        """Read the batch of the samples with these numbers."""
 
 
-class Windows(Dataset):
-    """Numbered samples over clips, made a batch at a time."""
+class WindowDataset(Dataset):
+    """Numbered samples over the windows of clips."""
 
-    def __init__(self, source: Source, windows: ClipWindows, samples: Samples, seed: int, clips_equal: bool):
-        """windows: those of the source that may be used.
-        seed: with the number of a sample it determines the sample.
-        clips_equal: every clip is drawn as often as any other, as in the release, so that a second of a long clip
-            is seen less often than one of a short clip; otherwise every window is drawn as often as any other.
+    def __init__(self, source: Source, index: WindowIndex, samples: Samples, seed: int, uniform_clips: bool):
+        """index: windows of the source.
+        uniform_clips: every clip is equally likely, as upstream, so that seconds of long clips are drawn less often
+            than those of short ones; otherwise every window is equally likely.
         """
-        self.source, self.windows, self.samples, self.clips_equal = source, windows, samples, clips_equal
-        self._words = Words(seed, TRIES + 1)  # the last draw is of the clips of those that stand together
+        self.source, self.index, self.samples = source, index, samples
+        self.seed, self.uniform_clips = seed, uniform_clips
 
     @property
     def clips(self) -> Sequence[str]:
@@ -204,61 +212,62 @@ class Windows(Dataset):
         return self.source.names
 
     @property
-    def reading(self) -> Reading:
-        """What it takes to make a batch."""
-        return self.source.reading
+    def read_cost(self) -> ReadCost:
+        """Cost of reading a batch."""
+        return self.source.read_cost
 
-    def picks(self, numbers: Sequence[int], attempt: int = 0) -> Picks:
-        """What the samples with these numbers are made of; another attempt is another draw."""
-        words = self._words.of(numbers, attempt, 4)
-        clip, anchor = self.windows.draw(words[:, :2], self.clips_equal)
-        if self.samples.together > 1 and attempt == 0:  # in place of a damaged sample any clip will do
-            first = self._words.of([number // self.samples.together for number in numbers], TRIES, 2)
-            clip, _ = self.windows.draw(first, self.clips_equal)
-            anchor = self.windows.draw_in(clip, words[:, 1])
-        return self.samples.pick(self.windows, clip, anchor, words[:, 2:])
+    def indices(self, numbers: Sequence[int], attempt: int = 0) -> SampleIndices:
+        """Windows of the samples with these numbers; each attempt is an independent draw."""
+        words = CounterRNG(self.seed, attempt).draw(numbers)
+        clip, anchor = self.index.draw_anchors(words[:, :2], self.uniform_clips)
+        group = self.samples.windows_per_clip
+        if group > 1 and attempt == 0:  # a replacement of a corrupt sample may come from any clip
+            group_words = CounterRNG(self.seed, GROUP_STREAM).draw([number // group for number in numbers])
+            clip, _ = self.index.draw_anchors(group_words[:, :2], self.uniform_clips)
+            anchor = self.index.draw_anchors_in(clip, words[:, 1])
+        return self.samples.choose(self.index, clip, anchor, words[:, 2:])
 
     def __getitems__(self, numbers: Sequence[int]) -> Any:
-        """The batch of the samples with these numbers.
+        """Read the batch of the samples with these numbers.
 
-        A damaged sample is named in the log and replaced by another draw, ten times at most.
+        A corrupt sample is logged and replaced by another draw, at most MAX_ATTEMPTS times.
         """
         try:
-            return self.samples.gather(self.source, self.picks(numbers))
-        except InputError:  # one of them is damaged: which one, and its replacement
-            singles = [self._mended(number) for number in numbers]
+            return self.samples.read(self.source, self.indices(numbers))
+        except InputError:  # find the corrupt sample and replace it
+            singles = [self._read_or_replace(number) for number in numbers]
             return type(singles[0])(*map(torch.cat, zip(*singles, strict=True)))
 
-    def _mended(self, number: int) -> Any:
-        for attempt in range(TRIES):
+    def _read_or_replace(self, number: int) -> Any:
+        for attempt in range(MAX_ATTEMPTS):
             try:
-                return self.samples.gather(self.source, self.picks([number], attempt))
+                return self.samples.read(self.source, self.indices([number], attempt))
             except InputError as error:
-                log.warning("left out: %s", error)
+                log.warning("skipping a sample: %s", error)
                 last = error
-        raise InputError(f"{TRIES} draws in a row were damaged, the last: {last}")
+        raise InputError(f"{MAX_ATTEMPTS} samples in a row are corrupt, the last: {last}")
 
 
-def open_windows(
-    data_root: Path, filelist: Path, windows_of: WindowsOf, samples: Samples, *, seed: int = 0,
-    clips_equal: bool = False, form: str = "auto", size: int = FACE_SIZE, memory: Memory | None = None,
-) -> Windows:  # fmt: skip
-    """The samples over the clips of a file list; see train.data.sources.open_source and train.data.resident.settled.
+def open_dataset(
+    data_root: Path, filelist: Path, build_index: BuildIndex, samples: Samples, *, seed: int = 0,
+    uniform_clips: bool = False, data_source: str = "auto", size: int = FACE_SIZE, cache: CacheBudget | None = None,
+) -> WindowDataset:  # fmt: skip
+    """Open the samples over the clips of a file list; see train.data.sources.open_source and device_cache.maybe_cache.
 
-    memory: where the clips may be held; without it they are read from disk whatever `form` says.
+    cache: memory for caching the clips; None: read them from disk for any `data_source`.
     """
-    source, windows = open_source(data_root, filelist, windows_of, form, size)
-    return Windows(settled(source, form, memory), windows, samples, seed, clips_equal)
+    source, index = open_source(data_root, filelist, build_index, data_source, size)
+    return WindowDataset(maybe_cache(source, data_source, cache), index, samples, seed, uniform_clips)
 
 
-class Numbers(Sampler[int]):
-    """The sample numbers of one process, from a step on and without end: ranks take turns of a batch each."""
+class ResumableSampler(Sampler[int]):
+    """Sample numbers of one process from a step on, without end; ranks alternate batch by batch."""
 
-    def __init__(self, batch_size: int, first_step: int = 0, rank: int = 0, ranks: int = 1):
-        self.batch_size, self.first_step, self.rank, self.ranks = batch_size, first_step, rank, ranks
+    def __init__(self, batch_size: int, first_step: int = 0, rank: int = 0, world_size: int = 1):
+        self.batch_size, self.first_step, self.rank, self.world_size = batch_size, first_step, rank, world_size
 
     def __iter__(self) -> Iterator[int]:
-        start = (self.first_step * self.ranks + self.rank) * self.batch_size
+        start = (self.first_step * self.world_size + self.rank) * self.batch_size
         while True:
             yield from range(start, start + self.batch_size)
-            start += self.ranks * self.batch_size
+            start += self.world_size * self.batch_size

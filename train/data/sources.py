@@ -1,7 +1,6 @@
-"""Where training reads clips from: their folders, or a pack of them. Both give the same samples.
+"""Sources of training data: clip folders or a pack of them, with identical samples. Clips are numbered.
 
-Either can be held in memory whole: see train.data.resident. A clip goes by its number among the usable ones of a file
-list.
+Either can be cached in memory as a whole: see train.data.device_cache. Letters: B windows, C clips, R runs of frames.
 """
 
 from __future__ import annotations
@@ -17,30 +16,31 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from train.data.draws import ClipWindows, Runs
-from wav2lip.clips import Clip, read_filelist
-from wav2lip.crops import FACE_SIZE
+from train.data.index import FrameRuns, WindowIndex
+from wav2lip.audio.windows import WINDOW_COLUMNS, WINDOW_FRAMES
+from wav2lip.dataset.clip import AUDIO, Clip, repair_hint
+from wav2lip.dataset.filelist import read_entries
+from wav2lip.dataset.packed import JpegRows, Pack, Rows
+from wav2lip.dataset.shards import find_runs, pack_folder
 from wav2lip.errors import InputError
-from wav2lip.packed import JpegRows, Pack, Rows
-from wav2lip.shards import pack_folder, runs_of
-from wav2lip.windows import WINDOW_COLUMNS, WINDOW_FRAMES
+from wav2lip.faces.crops import FACE_SIZE
 
 log = logging.getLogger(__name__)
 
-FEWEST_FRAMES = 16  # a clip with fewer face crops is left out, as in the release
-FORMS = ("auto", "clips", "packed", "device")
+MIN_FRAMES = 16  # clips with fewer face crops are skipped, as upstream
+DATA_SOURCES = ("auto", "clips", "packed", "device")
 
 
-class Reading(Enum):
-    """What it takes to make a batch."""
+class ReadCost(Enum):
+    """Cost of reading a batch."""
 
-    HELD = "all lies in the memory of this process, which other processes could not reach"
-    GATHERED = "bytes are copied from files that are mapped into memory"
-    DECODED = "pictures are decoded"
+    CACHED = "indexing tensors in the memory of this process, which other processes cannot reach"
+    MAPPED = "copying bytes from memory-mapped files"
+    DECODED = "decoding images"
 
 
-class Stored(Protocol):
-    """Crops and mels in rows: wav2lip.packed.Pack or train.data.resident.Held."""
+class RowStore(Protocol):
+    """Crops and mels in rows: wav2lip.dataset.packed.Pack or train.data.device_cache.CachedTensors."""
 
     @property
     def crops(self) -> Rows | JpegRows: ...
@@ -52,48 +52,48 @@ class Source(Protocol):
     """Clips whose windows can be read a batch at a time."""
 
     @property
-    def reading(self) -> Reading:
-        """What it takes."""
+    def read_cost(self) -> ReadCost:
+        """Cost of reading a batch."""
 
     @property
     def names(self) -> Sequence[str]:
         """Paths of the clips, for messages."""
 
     @property
-    def runs(self) -> Runs:
-        """The frames that the clips have."""
+    def runs(self) -> FrameRuns:
+        """Frames of the clips."""
 
-    def select(self, kept: Tensor) -> Source:
-        """Some of the clips, kept (C,) bool, numbered through anew."""
+    def select(self, mask: Tensor) -> Source:
+        """Clips in a mask (C,) bool, renumbered."""
 
-    def pictures(self, clip: Tensor, first: Tensor) -> Tensor:
-        """(B, 5, size, size, 3) uint8 RGB: the crops of the windows that begin at frames (B,) of clips (B,)."""
+    def frames(self, clip: Tensor, first: Tensor) -> Tensor:
+        """(B, 5, size, size, 3) uint8 RGB: crops of the windows that start at frames (B,) of clips (B,)."""
 
     def mels(self, clip: Tensor, columns: Tensor) -> Tensor:
-        """(B, K, 80, 16) float32: K windows of each clip's mel, from columns (B, K) on."""
+        """(B, K, 80, 16) float32: K windows of each clip's mel, starting at columns (B, K)."""
 
 
-class Folders:
-    """Clips read from their folders: pictures are decoded and resized each time."""
+class ClipFolderSource:
+    """Clips read from their folders; images are decoded and resized each time."""
 
-    reading = Reading.DECODED
+    read_cost = ReadCost.DECODED
 
     def __init__(self, clips: Sequence[Clip], size: int = FACE_SIZE):
-        """size: pixels that pictures are resized to, in width and height."""
+        """size: pixels, width and height that images are resized to."""
         self.clips, self.size = clips, size
         self.names = [str(clip.path) for clip in clips]
-        runs = [runs_of(clip.frames) for clip in clips]
+        runs = [find_runs(clip.frames) for clip in clips]
         owner = np.repeat(np.arange(len(clips)), [len(run) for run in runs])
         first, count = np.concatenate([np.empty((0, 2), np.int64), *runs]).T
-        columns = np.array([clip.mel_columns() for clip in clips], np.int64)
-        self.runs = Runs(*(torch.tensor(numbers) for numbers in (owner, first, count, columns)))
+        mel_columns = np.array([clip.mel_columns() for clip in clips], np.int64)
+        self.runs = FrameRuns(*(torch.tensor(numbers) for numbers in (owner, first, count, mel_columns)))
 
-    def select(self, kept: Tensor) -> Folders:
-        """Some of the clips, kept (C,) bool, numbered through anew."""
-        return Folders([clip for clip, stays in zip(self.clips, kept.tolist(), strict=True) if stays], self.size)
+    def select(self, mask: Tensor) -> ClipFolderSource:
+        """See Source."""
+        return ClipFolderSource([clip for clip, keep in zip(self.clips, mask.tolist(), strict=True) if keep], self.size)
 
-    def pictures(self, clip: Tensor, first: Tensor) -> Tensor:
-        """See Source. Raises: InputError if a picture is damaged."""
+    def frames(self, clip: Tensor, first: Tensor) -> Tensor:
+        """See Source. Raises: InputError if an image is corrupt."""
         crops = np.empty((len(clip), WINDOW_FRAMES, self.size, self.size, 3), np.uint8)
         for window, c, frame in zip(crops, clip.tolist(), first.tolist(), strict=True):
             for j in range(WINDOW_FRAMES):
@@ -101,153 +101,166 @@ class Folders:
         return torch.from_numpy(crops)
 
     def mels(self, clip: Tensor, columns: Tensor) -> Tensor:
-        """See Source. Raises: InputError if the sound ends earlier than its header says."""
+        """See Source. Raises: InputError if the audio is shorter than its header says."""
         windows = [self._mel_windows(self.clips[c], starts) for c, starts in zip(clip.tolist(), columns, strict=True)]
         return torch.from_numpy(np.array(windows))
 
     @staticmethod
-    def whole_mel(clip: Clip, columns: int) -> np.ndarray:
-        """A clip's mel (80, T). Raises: InputError if it has fewer columns than are needed."""
+    def load_mel(clip: Clip, min_columns: int) -> np.ndarray:
+        """Load a clip's mel (80, T). Raises: InputError if T is below `min_columns`."""
         mel = clip.mel()
-        if columns > mel.shape[1]:
-            raise InputError(f"{clip.path}: its sound ends at mel column {mel.shape[1]}; preprocess its video again")
+        if min_columns > mel.shape[1]:
+            hint = repair_hint(clip.path, f"write {AUDIO} again")
+            raise InputError(f"{clip.path}: its audio ends at mel column {mel.shape[1]}; {hint}")
         return mel
 
     def _mel_windows(self, clip: Clip, starts: Tensor) -> np.ndarray:
-        mel = self.whole_mel(clip, int(starts.max()) + WINDOW_COLUMNS)
+        mel = self.load_mel(clip, int(starts.max()) + WINDOW_COLUMNS)
         return np.stack([mel[:, start : start + WINDOW_COLUMNS] for start in starts.tolist()])
 
 
 @dataclass(frozen=True)
-class Packed:
-    """Clips of a pack, on disk or held in memory: all windows of a batch in one gather of rows."""
+class PackedSource:
+    """Clips of a pack, on disk or cached in memory; all windows of a batch are gathered in one operation."""
 
-    pack: Stored
+    store: RowStore
     names: Sequence[str]
-    runs: Runs
-    first_crop: Tensor  # (R,) int64: where the first crop of each run lies in the pack
-    first_column: Tensor  # (C,) int64: likewise the first mel column of each clip
+    runs: FrameRuns
+    first_crop: Tensor  # (R,) int64: row of the first crop of each run
+    first_column: Tensor  # (C,) int64: row of the first mel column of each clip
 
     @classmethod
-    def of(cls, pack: Pack, data_root: Path, clips: Sequence[str]) -> Packed:
-        """Clips of an opened pack; they must be live and without a problem."""
-        places = pack.places(clips)
-        runs = Runs(*map(torch.from_numpy, (*places.runs.T.copy(), places.lengths)))
+    def from_pack(cls, pack: Pack, data_root: Path, clips: Sequence[str]) -> PackedSource:
+        """Select clips of an open pack, which must be live and without a problem."""
+        located = pack.locate_clips(clips)
+        runs = FrameRuns(*map(torch.from_numpy, (*located.runs.T.copy(), located.column_counts)))
         before = runs.count.cumsum(0) - runs.count
-        of_clip = torch.from_numpy(places.crops) - before[torch.searchsorted(runs.clip, torch.arange(len(clips)))]
+        first_run = torch.searchsorted(runs.clip, torch.arange(len(clips)))
+        clip_offset = torch.from_numpy(located.first_crops) - before[first_run]
         names = [str(data_root / clip) for clip in clips]
-        return cls(pack, names, runs, before + of_clip[runs.clip], torch.from_numpy(places.columns))
+        return cls(pack, names, runs, before + clip_offset[runs.clip], torch.from_numpy(located.first_columns))
 
     @property
-    def reading(self) -> Reading:
-        """See Source."""
-        if isinstance(self.pack.crops, JpegRows):
-            return Reading.DECODED
-        return Reading.GATHERED if self.pack.crops.maps else Reading.HELD
+    def read_cost(self) -> ReadCost:
+        """Cost of reading a batch."""
+        if isinstance(self.store.crops, JpegRows):
+            return ReadCost.DECODED
+        return ReadCost.MAPPED if self.store.crops.maps else ReadCost.CACHED
 
     @property
     def size(self) -> int:
-        """Pixels: width and height of the pictures."""
-        crops = self.pack.crops
-        return crops.size if isinstance(crops, JpegRows) else crops.parts[0].shape[1]
+        """Pixels: width and height of the images."""
+        crops = self.store.crops
+        return crops.size if isinstance(crops, JpegRows) else crops.tensors[0].shape[1]
 
-    def select(self, kept: Tensor) -> Packed:
-        """Some of the clips, kept (C,) bool, numbered through anew."""
-        names = [name for name, stays in zip(self.names, kept.tolist(), strict=True) if stays]
-        crops, columns = self.first_crop[kept[self.runs.clip]], self.first_column[kept]
-        return Packed(self.pack, names, self.runs.select(kept), crops, columns)
+    def select(self, mask: Tensor) -> PackedSource:
+        """See Source."""
+        names = [name for name, keep in zip(self.names, mask.tolist(), strict=True) if keep]
+        first_crop, first_column = self.first_crop[mask[self.runs.clip]], self.first_column[mask]
+        return PackedSource(self.store, names, self.runs.select(mask), first_crop, first_column)
 
-    def pictures(self, clip: Tensor, first: Tensor) -> Tensor:
+    def frames(self, clip: Tensor, first: Tensor) -> Tensor:
         """See Source."""
         run = self.runs.find(clip, first)
-        return self.pack.crops.windows(self.first_crop[run] + first - self.runs.first[run], WINDOW_FRAMES)
+        return self.store.crops.windows(self.first_crop[run] + first - self.runs.first[run], WINDOW_FRAMES)
 
     def mels(self, clip: Tensor, columns: Tensor) -> Tensor:
         """See Source."""
         rows = self.first_column[clip][:, None] + columns
-        windows = self.pack.mels.windows(rows.flatten(), WINDOW_COLUMNS)  # (B * K, 16, 80)
+        windows = self.store.mels.windows(rows.flatten(), WINDOW_COLUMNS)  # (B * K, 16, 80)
         return windows.transpose(1, 2).unflatten(0, rows.shape).contiguous()
 
 
-WindowsOf = Callable[[Runs], ClipWindows]
+BuildIndex = Callable[[FrameRuns], WindowIndex]
 
 
 def open_source(
-    data_root: Path, filelist: Path, windows_of: WindowsOf, form: str, size: int = FACE_SIZE
-) -> tuple[Source, ClipWindows]:
-    """The clips of a file list that have a usable window; what is left out is logged with its reason.
+    data_root: Path, filelist: Path, build_index: BuildIndex, data_source: str, size: int = FACE_SIZE
+) -> tuple[Source, WindowIndex]:
+    """Open the clips of a file list that have a usable window; skipped clips are logged with the reason.
 
-    windows_of: ClipWindows.for_syncnet or for_generator.
-    form: clips, packed, or auto and device: packed where there is a pack with these clips as they are now, else clips.
-    size: pixels: width and height of the pictures.
-    Raises: InputError if none is left, with the reason of the first, or the pack cannot be used.
+    build_index: WindowIndex.for_syncnet or for_generator.
+    data_source: clips, packed, or auto and device: packed if there is a pack that matches the clips, else clips.
+    size: pixels, width and height of the images.
+    Raises: InputError if no clip is usable, with the reason of the first, or the pack cannot be read.
     """
-    if form not in FORMS:
-        raise InputError(f"data={form}: is none of {', '.join(FORMS)}; choose one of these")
-    ids = read_filelist(filelist, data_root)
-    found, reasons = _open(data_root, ids, form, size)
-    runs = found.runs
-    windows = windows_of(runs)
-    frames = runs.total(runs.count)
-    kept = (frames >= FEWEST_FRAMES) & (windows.anchors > 0)
-    for c in (~kept).nonzero().flatten().tolist():
-        reasons.append(_why_not(found.names[c], int(frames[c])))
-    for reason in reasons:
-        log.warning("left out: %s", reason)
-    if not kept.any():
-        raise InputError(
-            f"{filelist}: none of its {len(ids)} clips under {data_root} can be used; the first: {reasons[0]}"
-        )
-    return (found, windows) if kept.all() else (chosen := found.select(kept), windows_of(chosen.runs))
+    if data_source not in DATA_SOURCES:
+        raise InputError(f"data_source={data_source}: must be one of {', '.join(DATA_SOURCES)}")
+    entries = read_entries(filelist, data_root)
+    ids = [entry.clip for entry in entries]
+    source, reasons = _open(data_root, ids, data_source, size)
+    index = build_index(source.runs)
+    frames = source.runs.sum_by_clip(source.runs.count)
+    usable = (frames >= MIN_FRAMES) & (index.anchors_per_clip > 0)
+    for c in (~usable).nonzero().flatten().tolist():
+        reasons[source.names[c]] = _skip_reason(source.names[c], int(frames[c]))
+    lines = {str(data_root / entry.clip): entry.line for entry in entries}
+    sentences = [f"{lines[clip]}: {reason}" for clip, reason in reasons.items()]
+    for sentence in sentences:
+        log.warning("skipping a clip: %s", sentence)
+    if not usable.any():
+        hint = _find_layout(data_root, ids[0]) or f"the first: {sentences[0]}"
+        raise InputError(f"{filelist}: none of its {len(ids)} clips in {data_root} is usable; {hint}")
+    if usable.all():
+        return source, index
+    source = source.select(usable)
+    return source, build_index(source.runs)
 
 
-def _why_not(clip: str, frames: int) -> str:
-    if frames < FEWEST_FRAMES:
-        return f"{clip}: has {frames} face crops, fewer than {FEWEST_FRAMES}"
+def _find_layout(data_root: Path, clip: str) -> str | None:
+    """Return the data root to set if a clip that is missing is one level up or down; None if it is not."""
+    if (data_root / clip).is_dir() or not data_root.is_dir():
+        return None
+    folders = [data_root.resolve().parent, *sorted(path for path in data_root.iterdir() if path.is_dir())]
+    return next((f"they are below another folder: set data_root={f}" for f in folders if (f / clip).is_dir()), None)
+
+
+def _skip_reason(clip: str, frames: int) -> str:
+    if frames < MIN_FRAMES:
+        return f"{clip}: has {frames} face crops, fewer than {MIN_FRAMES}"
     return (
-        f"{clip}: has no window of 5 consecutive frames with 0.2 s of sound; "
-        "check that its frames and its audio.wav are of the same seconds"
+        f"{clip}: has no window of 5 consecutive frames with 0.2 s of audio; "
+        "check that its frames and its audio.wav cover the same time"
     )
 
 
-def _open(data_root: Path, ids: Sequence[str], form: str, size: int) -> tuple[Source, list[str]]:
-    """The clips in the form asked for, and why others cannot be opened."""
-    if form == "clips":
+def _open(data_root: Path, ids: Sequence[str], data_source: str, size: int) -> tuple[Source, dict[str, str]]:
+    """Clips of the data source, and by path the reasons why others cannot be opened."""
+    if data_source == "clips":
         return open_folders(data_root, ids, size)
     try:
-        found, reasons = open_pack(data_root, ids, size)
+        source, reasons = open_pack(data_root, ids, size)
     except InputError as error:
-        if form == "packed":
+        if data_source == "packed":
             raise
-        log.info("reads the clip folders, which is slower than a pack: %s", error)
+        log.info("reading clip folders, which is slower than a pack: %s", error)
         return open_folders(data_root, ids, size)
-    log.info("reads %d clips from %s", len(found.names), pack_folder(data_root, size))
-    return found, reasons
+    log.info("reading %d clips from %s", len(source.names), pack_folder(data_root, size))
+    return source, reasons
 
 
-def open_pack(data_root: Path, ids: Sequence[str], size: int = FACE_SIZE) -> tuple[Packed, list[str]]:
-    """These clips from the pack of a data set at a size in pixels, and why some of them could not be packed.
+def open_pack(data_root: Path, ids: Sequence[str], size: int = FACE_SIZE) -> tuple[PackedSource, dict[str, str]]:
+    """Open clips of the pack of a data set at a size in pixels; also returns by path why some could not be packed.
 
-    Raises: InputError if there is no whole pack, or it lacks a clip, or a clip has changed since.
+    Raises: InputError if there is no complete pack, or it lacks a clip, or a clip has changed since.
     """
     pack = Pack.open(pack_folder(data_root, size))
     pack.check_current(data_root, ids)
     problems = {clip: pack.problem(clip) for clip in ids}
-    return Packed.of(pack, data_root, [clip for clip in ids if not problems[clip]]), list(
-        filter(None, problems.values())
-    )
+    source = PackedSource.from_pack(pack, data_root, [clip for clip in ids if not problems[clip]])
+    return source, {str(data_root / clip): problem for clip, problem in problems.items() if problem}
 
 
-def open_folders(data_root: Path, ids: Sequence[str], size: int = FACE_SIZE) -> tuple[Folders, list[str]]:
-    """These clips from their folders, and why some cannot be opened."""
+def open_folders(data_root: Path, ids: Sequence[str], size: int = FACE_SIZE) -> tuple[ClipFolderSource, dict[str, str]]:
+    """Open clips from their folders; also returns by path why some cannot be opened."""
     clips: list[Clip] = []
-    reasons: list[str] = []
+    reasons: dict[str, str] = {}
     for clip_id in ids:
         try:
             clip = Clip.open(data_root / clip_id)
             clip.mel_columns()
         except InputError as error:
-            reasons.append(str(error))
+            reasons[str(data_root / clip_id)] = str(error)
         else:
             clips.append(clip)
-    return Folders(clips, size), reasons
+    return ClipFolderSource(clips, size), reasons

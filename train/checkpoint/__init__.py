@@ -1,0 +1,1 @@
+"""Checkpoints: run state, averaged weights, saving and resuming."""

@@ -1,1 +1,0 @@
-"""Trouble in a training: what it looks like, and what is done about it."""

@@ -1,1 +1,0 @@
-"""What held-out windows say of a network, and when that is reason to stop."""

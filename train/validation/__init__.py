@@ -1,0 +1,1 @@
+"""Validation: scores of the expert and of the generator on validation windows."""
