@@ -1,49 +1,56 @@
-"""What a user can cause and mend: one sentence on the terminal, exit code 2, no traceback."""
+"""Errors that a user can cause and fix."""
 
 from __future__ import annotations
 
-import logging
-import sys
-from collections.abc import Callable
+import errno
 
 from face_detection.interface import DetectorError
-
-BAD_INPUT = 2  # exit code
+from wav2lip.types import PathType
 
 
 class InputError(Exception):
-    """One sentence that names the thing, says what is wrong with it and what to do."""
+    """Invalid input; the message names the file or option, the problem and the remedy."""
 
     def _render_traceback_(self) -> list[str]:
-        """What IPython shows in a notebook: the sentence, no traceback."""
+        """Let IPython print the message without a traceback."""
         return [f"error: {self}"]
 
 
-OURS = ("__main__", "configs", "face_detection", "preprocess", "train", "wav2lip")  # whose news a user wants to read
-# What entry points turn into a sentence; everything else is a fault of ours and keeps its traceback.
+# Entry points print the message of these; any other exception is a bug and keeps its traceback.
 USER_ERRORS = (InputError, DetectorError)
 
+CHECK_PATH, CHECK_PERMISSIONS = "check the path", "check its permissions, or choose another folder"
+REMEDIES = {
+    "ENOENT": CHECK_PATH,
+    "ENOTDIR": f"a part of the path is a file; {CHECK_PATH}",
+    "EISDIR": f"it is a folder, not a file; {CHECK_PATH}",
+    "EEXIST": f"a file or folder of that name is in the way; {CHECK_PATH}",
+    "ENOTEMPTY": f"a folder of that name is in the way; {CHECK_PATH}",
+    "ENAMETOOLONG": "shorten the names of its folders and files",
+    "EINVAL": "choose a name that this file system allows",
+    "EACCES": CHECK_PERMISSIONS,
+    "EPERM": CHECK_PERMISSIONS,
+    "EROFS": "the disk is mounted for reading only; choose a folder on another",
+    "ENOSPC": "free space, or choose a folder on another disk",
+    "EDQUOT": "free space, or raise your quota",
+    "EFBIG": "the file system allows no file of this size; choose a folder on another disk",
+    "EMFILE": "raise the limit of open files (ulimit -n)",
+    "ENFILE": "close other programs, or raise the system's limit of open files",
+    "ENOMEM": "close other programs",
+    "EBUSY": "close the program that uses it",
+    "EIO": "check the disk",
+    "ESTALE": "check the network drive",
+    "ENOTCONN": "check the network drive",
+    "ETIMEDOUT": "check the network drive",
+}
 
-def exit_with(sentence: object) -> None:
-    """Print one sentence to standard error and leave with the exit code for bad input."""
-    sys.stderr.write(f"error: {sentence}\n")
-    raise SystemExit(BAD_INPUT)
 
+def file_error(error: OSError, path: PathType) -> InputError:
+    """Build the error for a file that could not be read or written: the file, the system's reason and its remedy.
 
-def log_to_terminal() -> None:
-    """Print this project's news, and the warnings of others, one line each."""
-    logging.basicConfig(format="%(message)s")
-    for name in OURS:
-        logging.getLogger(name).setLevel(logging.INFO)
-
-
-def run(main: Callable[[], int | None]) -> None:
-    """Run an entry point: exit code 0, or its own, or 2 and a sentence, or 130 after Ctrl-C."""
-    log_to_terminal()
-    try:
-        raise SystemExit(main() or 0)
-    except USER_ERRORS as error:
-        exit_with(error)
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped\n")
-        raise SystemExit(130) from None
+    path: named where the system's error names no file.
+    """
+    name = error.filename if isinstance(error.filename, str) else path
+    reason = error.strerror or str(error) or type(error).__name__
+    remedy = REMEDIES.get(errno.errorcode.get(error.errno or 0, ""), "check the disk and the path")
+    return InputError(f"{name}: {reason}; {remedy}")

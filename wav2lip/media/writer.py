@@ -1,4 +1,4 @@
-"""Frames and sound to a video file, through one pipe to FFmpeg; the file appears whole or not at all."""
+"""Atomic writing of video files with audio, through a pipe to FFmpeg."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import subprocess
 import tempfile
 from fractions import Fraction
-from os import PathLike
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -16,15 +15,28 @@ import ffmpeg
 import numpy as np
 
 from wav2lip.errors import InputError
-from wav2lip.media.encoding import APPLE, DEFAULT_ENCODING, Encoding, causes, ffmpeg_binary, is_rgb, needs_even_sizes
-from wav2lip.media.soundtrack import sound_options
-from wav2lip.media.video import is_hd
+from wav2lip.files import publish
+from wav2lip.media.container import probe_audio
+from wav2lip.media.display import is_hd
+from wav2lip.media.encoding import (
+    DEFAULT_ENCODING,
+    Encoding,
+    audio_input,
+    ffmpeg_binary,
+    is_rgb,
+    needs_even_size,
+    open_input,
+    output_options,
+    pad_to_even,
+    parse_ffmpeg_errors,
+)
+from wav2lip.types import PathType
 
-CONTAINERS = (".mp4", ".mov", ".m4v", ".mkv", ".avi", ".ts", ".flv", ".3gp")  # take H.264 with AAC, in one file
+CONTAINERS = (".mp4", ".mov", ".m4v", ".mkv", ".avi", ".ts", ".flv", ".3gp")  # support H.264 with AAC
 
 
 def _is_unicode(path: Path) -> bool:
-    """Whether a path can be put into FFmpeg's command line; file names may hold any bytes."""
+    """Return True if a path can be encoded for FFmpeg's command line; file names may contain any bytes."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
@@ -33,180 +45,178 @@ def _is_unicode(path: Path) -> bool:
 
 
 class VideoWriter:
-    """Write frames of one size at a constant rate, with the sound of another file.
+    """Write frames of one size at a constant rate, with the audio of another file.
 
-    Use as a context manager: the result is written beside `path` and takes its name at a clean end; after an
-    exception nothing is left. Odd sizes grow by a repeated row or column where the pixel format needs it, as 4:2:0.
+    Use as a context manager: the result is written to a temporary file beside `path` and renamed at the end; after an
+    exception no file is left. Odd sizes are padded by one row or column if the pixel format requires it, such as 4:2:0.
     """
 
     def __init__(
-        self, path: str | PathLike[str], fps: Fraction | float, audio: str | PathLike[str] | None = None,
-        encoding: Encoding = DEFAULT_ENCODING, *, cut_sound: bool = False, comment: str | None = None,
+        self, path: PathType, fps: Fraction | float, audio: PathType | None = None,
+        encoding: Encoding = DEFAULT_ENCODING, *, trim_audio: bool = False, comment: str | None = None,
     ):  # fmt: skip
-        """path: result; its suffix chooses the container, one of CONTAINERS. fps: frames a second.
-        audio: any file with sound, which is not changed where the container takes it.
-        encoding: codec and quality of the pictures.
-        cut_sound: sound that is longer than the pictures ends with them; the file is then written twice.
-        comment: goes into the container's metadata.
-        Raises: InputError if the path's suffix is none of a video, there is no sound, or the FFmpeg at hand cannot
-        encode so.
+        """path: result; its suffix, one of CONTAINERS, selects the container.
+        audio: any file with audio, which is copied without re-encoding if the container supports it.
+        encoding: codec and quality of the video.
+        trim_audio: cut audio that is longer than the video; the file is then written twice.
+        comment: for the container's metadata.
+        Raises: InputError if the suffix is not a video's, there is no audio, or FFmpeg does not support the encoding.
         """
         self.path = Path(path)
         if self.path.suffix.lower() not in CONTAINERS:
-            raise InputError(f"{self.path}: its name says no kind of video; let it end in {', '.join(CONTAINERS)}")
+            raise InputError(f"{self.path}: must be a video file name; use one that ends in {', '.join(CONTAINERS)}")
         self.fps = Fraction(fps).limit_denominator(1_000_000)
         self.audio = audio
         self.encoding = encoding
         self.comment = comment
         self._suffix = self.path.suffix.lower()
-        self._pictures = encoding.options(self._suffix)  # options of FFmpeg
-        self._sound = {} if audio is None else sound_options(Path(audio), self._suffix)
-        self._cut = cut_sound and audio is not None
-        self._frames = 0  # written
+        self._video_options = encoding.options(self._suffix)
+        if audio is not None:
+            probe_audio(audio)
+        self._trim_audio = trim_audio and audio is not None
+        self._num_frames = 0
         self._process: subprocess.Popen[bytes] | None = None
-        self._messages: IO[bytes] | None = None
+        self._stderr: IO[bytes] | None = None
         self._partial = self.path.with_name(f".{self.path.stem}.{os.getpid()}.partial{self.path.suffix}")
-        self._silent = self.path.with_name(f".{self.path.stem}.{os.getpid()}.silent.partial{self.path.suffix}")
+        self._plain_audio = self.path.with_name(f".{self.path.stem}.{os.getpid()}.partial.wav")
+        self._video_only = self.path.with_name(f".{self.path.stem}.{os.getpid()}.silent.partial{self.path.suffix}")
 
     def __enter__(self) -> VideoWriter:
         for name in (self.path, self.audio or ""):
             if not _is_unicode(Path(name).resolve()):
-                raise InputError(f"{name}: the name or its folder's is no valid Unicode; rename it")
+                raise InputError(f"{name}: the path is not valid Unicode; rename it")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if self.path.is_dir():
-                raise InputError(f"{self.path}: is a folder; give the result a name in it")
-            self._messages = tempfile.TemporaryFile()
+                raise InputError(f"{self.path}: is a folder; add a file name")
+            self._stderr = tempfile.TemporaryFile()
             self._partial.touch()
         except OSError as error:
-            raise InputError(f"{self.path}: cannot be written ({error.strerror}); choose another place") from error
+            raise InputError(f"{self.path}: cannot be written ({error.strerror}); choose another folder") from error
         try:
-            self.encoding.try_out(self._partial, self._suffix)
+            self.encoding.validate(self._partial, self._suffix)
         except BaseException:
-            self._messages.close()
+            self._stderr.close()
             self._partial.unlink()
             raise
         return self
 
     def write(self, frame: np.ndarray) -> None:
         """Add one frame, (H, W, 3) uint8 RGB, of the same size as the first."""
-        height, width = frame.shape[:2]
-        if (height % 2 or width % 2) and needs_even_sizes(str(self._pictures["pix_fmt"])):
-            frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        if needs_even_size(str(self._video_options["pix_fmt"])):
+            frame = pad_to_even(frame)
         if self._process is None:
             self._process = self._start(frame.shape[1], frame.shape[0])
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(np.ascontiguousarray(frame).data)
-        except OSError as error:  # FFmpeg left: its own words say why
+        except OSError as error:  # FFmpeg has exited, and its error output has the reason
             raise self._failure() from error
-        self._frames += 1
+        self._num_frames += 1
 
     def _start(self, width: int, height: int) -> subprocess.Popen[bytes]:
         size = f"{width}x{height}"
         streams = [ffmpeg.input("pipe:", format="rawvideo", pix_fmt="rgb24", s=size, framerate=str(self.fps)).video]
-        matrix = "bt709" if is_hd(width, height) else "smpte170m"  # also what a player that reads no tags takes it for
-        pixels = str(self._pictures["pix_fmt"])
-        levels = "pc" if pixels.startswith("yuvj") else "tv"
-        if not is_rgb(pixels):
+        matrix = "bt709" if is_hd(width, height) else "smpte170m"  # also assumed by players that ignore tags
+        pix_fmt = str(self._video_options["pix_fmt"])
+        levels = "pc" if pix_fmt.startswith("yuvj") else "tv"
+        if not is_rgb(pix_fmt):
             streams[0] = (
                 streams[0]
                 .filter("scale", out_color_matrix=matrix, out_range=levels)
                 .filter("setparams", colorspace=matrix, range=levels, color_primaries="bt709", color_trc="bt709")
             )
-        options = self._pictures
+        options = self._video_options
         if self._suffix == ".avi":
-            options = options | {"bf": 0}  # it holds no times: B-frames would put the pictures 40 ms late
-        if self._cut:  # how long it will be is not known yet
-            return self._run(streams, self._silent, options)
-        return self._run([*streams, *self._heard()], self._partial, options | self._sound)
+            options = options | {"bf": 0}  # AVI has no timestamps: B-frames would delay the video by 40 ms
+        if self._trim_audio:  # the length is not known yet
+            return self._run(streams, self._video_only, options)
+        audio, audio_options = self._audio_input()
+        return self._run([*streams, *audio], self._partial, options | audio_options)
 
-    def _heard(self) -> list[ffmpeg.nodes.FilterableStream]:
-        # Absolute, so that no file name can be read as an option or a protocol.
-        return [] if self.audio is None else [ffmpeg.input(str(Path(self.audio).resolve()))["a:0"]]
+    def _audio_input(self) -> tuple[list[ffmpeg.nodes.FilterableStream], dict[str, object]]:
+        """Return the audio as FFmpeg's input, if any, and the options of its encoder."""
+        if self.audio is None:
+            return [], {}
+        stream, options = audio_input(self.audio, self._suffix, self._plain_audio)
+        return [stream], options
 
     def _run(
         self, streams: list[ffmpeg.nodes.FilterableStream], path: Path, options: dict[str, object]
     ) -> subprocess.Popen[bytes]:  # fmt: skip
-        """Start an FFmpeg that writes streams to a file."""
-        options = options | {"loglevel": "error"} | self._tags()
-        options["map_chapters"] = -1  # those of an audio book are none of the result's
-        if self._suffix in APPLE:
-            options["movflags"] = "+faststart"
+        """Start FFmpeg to write streams to a file."""
+        options = options | output_options(self._suffix, self.comment)
         binary = ffmpeg_binary()
         output = ffmpeg.output(*streams, str(path.resolve()), **options).overwrite_output()
         try:
             return subprocess.Popen(
-                output.compile(cmd=binary), stdin=subprocess.PIPE, stdout=self._messages, stderr=self._messages
+                output.compile(cmd=binary), stdin=subprocess.PIPE, stdout=self._stderr, stderr=self._stderr
             )
         except OSError as error:
-            raise InputError(f"{binary}: does not run ({error.strerror}); install FFmpeg anew") from error
-
-    def _tags(self) -> dict[str, object]:
-        """FFmpeg's options for the comment, by the name that the container knows; MPEG-TS has its programme's."""
-        if self.comment is None:
-            return {}
-        name = "service_name" if self._suffix == ".ts" else "comment"
-        return {"metadata": f"{name}={self.comment}"}
+            raise InputError(f"{binary}: cannot be executed ({error.strerror}); reinstall FFmpeg") from error
 
     def _failure(self) -> InputError:
         assert self._process is not None
-        assert self._messages is not None
+        assert self._stderr is not None
         self._process.wait()
-        self._messages.seek(0)
-        why = causes(self._messages.read()) or f"FFmpeg ended with code {self._process.returncode}"
-        return InputError(f"{self.path}: could not be written ({why}); check the disk and the audio file")
+        self._stderr.seek(0)
+        reason = parse_ffmpeg_errors(self._stderr.read()) or f"FFmpeg exit code {self._process.returncode}"
+        return InputError(f"{self.path}: could not be written ({reason}); check the disk and the audio file")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
             if kind is not None:
-                self._abandon()
+                self._kill()
                 return
             try:
                 self._complete()
-            except BaseException:  # an interrupt, while FFmpeg is waited for, would leave it running
-                self._abandon()
+            except BaseException:  # an interrupt during the wait would leave FFmpeg running
+                self._kill()
                 raise
             try:
-                os.replace(self._partial, self.path)
-            except OSError as taken:
-                raise InputError(f"{self.path}: cannot be written ({taken.strerror}); choose another name") from taken
+                publish(self._partial, self.path)
+            except OSError as rename_error:
+                raise InputError(
+                    f"{self.path}: cannot be written ({rename_error.strerror}); choose another name"
+                ) from rename_error
         finally:
-            if self._messages is not None:
-                self._messages.close()
+            if self._stderr is not None:
+                self._stderr.close()
             self._partial.unlink(missing_ok=True)
-            self._silent.unlink(missing_ok=True)
+            self._plain_audio.unlink(missing_ok=True)
+            self._video_only.unlink(missing_ok=True)
 
     def _complete(self) -> None:
         if self._process is None:
-            raise InputError(f"{self.path}: there was no frame to write; check the face file")
+            raise InputError(f"{self.path}: no frame to write; check the face file")
         self._finish(self._process)
-        if self._cut:
-            self._process = self._add_sound()
+        if self._trim_audio:
+            self._process = self._mux_audio()
             self._finish(self._process)
 
     def _finish(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdin is not None
         try:
             process.stdin.close()
-        except OSError as broken:
-            raise self._failure() from broken
+        except OSError as error:
+            raise self._failure() from error
         if process.wait() != 0:
             raise self._failure()
 
-    def _add_sound(self) -> subprocess.Popen[bytes]:
-        """Put the sound to the pictures that are written, as far as they go."""
-        pictures = ffmpeg.input(str(self._silent.resolve()))["v:0"]
-        options = {key: value for key, value in self._pictures.items() if key == "tag:v"}
-        ends = {"c:v": "copy", "t": f"{float(self._frames / self.fps):.6f}"}
-        return self._run([pictures, *self._heard()], self._partial, options | self._sound | ends)
+    def _mux_audio(self) -> subprocess.Popen[bytes]:
+        """Start FFmpeg to add the audio to the video, trimmed to its length."""
+        video = open_input(self._video_only)["v:0"]
+        options = {key: value for key, value in self._video_options.items() if key == "tag:v"}
+        ends = {"c:v": "copy", "t": f"{float(self._num_frames / self.fps):.6f}"}
+        audio, audio_options = self._audio_input()
+        return self._run([video, *audio], self._partial, options | audio_options | ends)
 
-    def _abandon(self) -> None:
+    def _kill(self) -> None:
         if self._process is None or self._process.stdin is None:
             return
         self._process.kill()
         self._process.wait()
-        with contextlib.suppress(OSError):  # what is left in the pipe's buffer has no reader
+        with contextlib.suppress(OSError):  # flushing the pipe's buffer fails without a reader
             self._process.stdin.close()

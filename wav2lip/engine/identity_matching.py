@@ -1,0 +1,158 @@
+"""Find the tracks of one person, given by a point in the video or by a reference image, across cuts and absences."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from face_detection import Detector
+from face_detection.tracking.online_tracker import TrackedFace
+from wav2lip.engine.face_selection import Selector
+from wav2lip.engine.interface import Detection
+from wav2lip.errors import InputError
+from wav2lip.faces.appearance_descriptor import Descriptor
+from wav2lip.faces.boxes import round_boxes
+from wav2lip.faces.crops import crop_box
+from wav2lip.media import read_image
+
+logger = logging.getLogger(__name__)
+
+CROP_INTERVAL_FRAMES = 12  # frames of a track from one described crop to the next
+MAX_CROPS = 8  # per track
+POINT_TOLERANCE_S = 0.2  # maximal time between a point and a face
+
+
+def make_identity_selector(similarities: Mapping[int, float]) -> Selector:
+    """Build a selector of the most similar track of each frame; similarities: by candidate track."""
+
+    def select(present: Sequence[TrackedFace]) -> list[TrackedFace]:
+        candidates = [face for face in present if face.person in similarities]
+        return [max(candidates, key=lambda face: similarities[face.person])] if candidates else []
+
+    return select
+
+
+@dataclass
+class Track:
+    """Descriptors and frames of one tracked face."""
+
+    descriptors: list[np.ndarray] = field(default_factory=list)  # unit vectors
+    frames: set[int] = field(default_factory=set)
+
+    def similarity(self, descriptors: Sequence[np.ndarray]) -> float:
+        """Return the mean cosine similarity over all pairs, in [-1, 1]; -1 without descriptors."""
+        if not self.descriptors or not descriptors:
+            return -1.0
+        return float(np.mean(np.array(self.descriptors) @ np.array(descriptors).T))
+
+
+def match_images(
+    detections: Iterable[Detection], images: Sequence[Path], detector: Detector, describe: Descriptor,
+    threshold: float,
+) -> list[dict[int, float]]:  # fmt: skip
+    """Find the persons most similar to the largest face of each image.
+
+    threshold: similarity from which two tracks are the same person.
+    Returns: of each image, similarity by track, for all tracks of that person; empty if there is no face in the video.
+    Raises: InputError if there is no face in an image, or two images have the same best match.
+    """
+    references = [_describe_largest(image, detector, describe) for image in images]
+    tracks = _collect_tracks(detections, describe)
+    if not tracks:
+        return [{} for _ in images]
+    matches: dict[int, Path] = {}
+    for image, descriptors in zip(images, references, strict=True):
+        best = max(tracks, key=lambda person: tracks[person].similarity(descriptors))
+        logger.info("%s: best match has similarity %.2f (max 1.00)", image, tracks[best].similarity(descriptors))
+        if best in matches:
+            raise InputError(
+                f"--face_like={image}: is most similar to the same face of the video as {matches[best]}; use another "
+                "image, or --faces"
+            )
+        matches[best] = image
+    return [_same_person(tracks, best, threshold) for best in matches]
+
+
+def _describe_largest(image: Path, detector: Detector, describe: Descriptor) -> list[np.ndarray]:
+    """Return the descriptor of the largest face of an image. Raises: InputError if there is none."""
+    pixels = read_image(image)
+    (faces,) = detector.detect([pixels])
+    largest = max(faces, key=lambda face: face.area, default=None)
+    descriptors = [] if largest is None else _describe(pixels, np.array(largest.box), describe)
+    if not descriptors:
+        raise InputError(f"--face_like={image}: no face found; use an image with one frontal face")
+    return descriptors
+
+
+def match_point(
+    detections: Iterable[Detection],
+    point: tuple[float, float, float],
+    fps: float,
+    describe: Descriptor,
+    threshold: float,
+) -> dict[int, float]:
+    """Find the person at a point.
+
+    point: seconds, and x and y in pixels. threshold: similarity from which two tracks are the same person.
+    Returns: similarity by track, for all tracks of that person.
+    Raises: InputError if there is no face at the point, or its time is after the last frame.
+    """
+    seconds, x, y = point
+    hits: dict[float, int] = {}  # time difference in seconds to track
+    boxes: list[str] = []
+    is_reached = False
+    length = 0  # frames
+
+    def record_hits() -> Iterable[Detection]:
+        nonlocal is_reached, length
+        for index, (frame, faces) in enumerate(detections):
+            difference, length = abs(index / fps - seconds), index + 1
+            if difference <= max(POINT_TOLERANCE_S, 0.5 / fps):
+                is_reached = True
+                for face in faces:
+                    left, top, right, bottom = face.box.tolist()
+                    boxes.append(f"x {left:.0f} to {right:.0f}, y {top:.0f} to {bottom:.0f}")
+                    if left <= x < right and top <= y < bottom:
+                        hits.setdefault(difference, face.person)
+            yield frame, faces
+
+    tracks = _collect_tracks(record_hits(), describe)
+    flag = f"--face_at={seconds:g},{x:g},{y:g}"
+    if not is_reached:
+        raise InputError(f"{flag}: the time must be before {length / fps:.2f} s, the end of the used frames")
+    if not hits:
+        hint = f"faces there: {'; '.join(sorted(set(boxes))[:4])}" if boxes else "there is none at that time"
+        raise InputError(f"{flag}: no face at this point; {hint}")
+    return _same_person(tracks, hits[min(hits)], threshold)
+
+
+def _collect_tracks(detections: Iterable[Detection], describe: Descriptor) -> dict[int, Track]:
+    tracks: dict[int, Track] = {}
+    for index, (frame, faces) in enumerate(detections):
+        for face in faces:
+            track = tracks.setdefault(face.person, Track())
+            if len(track.frames) % CROP_INTERVAL_FRAMES == 0 and len(track.descriptors) < MAX_CROPS:
+                track.descriptors += _describe(frame, face.box, describe)
+            track.frames.add(index)
+    return tracks
+
+
+def _same_person(tracks: dict[int, Track], person: int, threshold: float) -> dict[int, float]:
+    """Return a track and the tracks of the same person: similar ones that share no frame with it."""
+    reference = tracks[person]
+    same = {person: 1.0}
+    for other, track in tracks.items():
+        similarity = track.similarity(reference.descriptors)
+        if other != person and similarity >= threshold and not track.frames & reference.frames:
+            same[other] = similarity
+    return same
+
+
+def _describe(image: np.ndarray, box: np.ndarray, describe: Descriptor) -> list[np.ndarray]:
+    """Return the descriptor of a face; an empty list if its box (4,) is outside the image."""
+    (rounded,) = round_boxes(box[None], *image.shape[:2])
+    return [] if rounded is None else [describe(crop_box(image, rounded))]

@@ -1,0 +1,1 @@
+"""Several people in the picture: which audio each of them speaks, and who speaks in the source."""

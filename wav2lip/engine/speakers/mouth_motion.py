@@ -1,0 +1,78 @@
+"""Agreement of the motion of a mouth with a voice: speaking moves the lips, and more where the voice is loud.
+
+Without any training. Measured by benchmarks/speaking.py.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from scipy.ndimage import gaussian_filter1d, uniform_filter1d
+
+from face_detection.tracking.online_tracker import TrackedFace
+from wav2lip.engine.speakers.voice_level import VoiceLevel
+from wav2lip.faces.mouth_patch import PATCH_SIZE, average_landmarks, mouth_patch
+
+BLUR_SIGMA_PIXELS = 1.0  # of the patch; less detail is noise of the encoder
+LIPS = np.s_[14:50, 12:52]  # of the patch, whose mouth corners are on row 21
+MAX_SHIFT_PIXELS = 6.0  # of the patch from frame to frame; more is not the head but a failed registration
+
+SMOOTH_S = 0.08  # standard deviation of the smoothed motion
+LEVEL_SMOOTH_S = 0.06
+REST_QUANTILE = 0.1  # of the motion of a person: that of a mouth at rest
+MAX_MOTION = 2.0  # log of the ratio to the mouth at rest; more does not speak for speech
+LIPS_LEAD_S = 0.08  # the lips move before the voice is heard
+TREND_S = 2.0  # slower changes of motion and level, such as distance and emphasis, are not compared
+
+# Log-odds for each frame at 25 fps; chosen on synthetic speakers and on clips that the benchmark does not prove with.
+MOTION_WEIGHT, AGREEMENT_WEIGHT = 0.1, 0.1
+WEIGHT_FPS = 25
+
+
+class MouthMotion:
+    """Motion of the lips of one person from frame to frame, without that of the head."""
+
+    def __init__(self) -> None:
+        self.values: list[float] = []  # mean absolute change of the lips in shares of the brightness; NaN at the start
+        self._previous: np.ndarray | None = None
+        self._window = cv2.createHanningWindow((PATCH_SIZE, PATCH_SIZE), cv2.CV_32F)
+
+    def add(self, frame: np.ndarray, face: TrackedFace) -> None:
+        """Add the next frame (H, W, 3) uint8."""
+        landmarks = average_landmarks(face.box) if face.landmarks is None else face.landmarks
+        patch = cv2.cvtColor(mouth_patch(frame, landmarks), cv2.COLOR_RGB2GRAY).astype(np.float32)
+        patch /= max(1.0, float(np.median(patch)))
+        patch = np.asarray(cv2.GaussianBlur(patch, (0, 0), BLUR_SIGMA_PIXELS), np.float32)
+        self.values.append(float("nan") if self._previous is None else self._change(self._previous, patch))
+        self._previous = patch
+
+    def _change(self, previous: np.ndarray, patch: np.ndarray) -> float:
+        # Copies, because phaseCorrelate multiplies its inputs by the window.
+        (right, down), _ = cv2.phaseCorrelate(previous.copy(), patch.copy(), self._window)
+        if max(abs(right), abs(down)) > MAX_SHIFT_PIXELS:
+            right, down = 0.0, 0.0
+        matrix = np.array([[1, 0, right], [0, 1, down]], np.float32)
+        moved = cv2.warpAffine(previous, matrix, patch.shape[::-1], borderMode=cv2.BORDER_REPLICATE)
+        return float(np.abs(patch - moved)[LIPS].mean())
+
+
+def motion_scores(motion: np.ndarray, first: int, level: VoiceLevel, fps: float) -> np.ndarray:
+    """Return log-odds (N,) per frame that a person speaks with the voice.
+
+    motion: (N,) values of `MouthMotion`, of consecutive frames from `first` on.
+    """
+    if len(motion) < 2:
+        return np.zeros(len(motion))
+    filled = np.concatenate([motion[1:2], motion[1:]])
+    log = gaussian_filter1d(np.log(np.maximum(filled, 1e-4)), SMOOTH_S * fps)
+    above_rest = np.minimum(log - np.quantile(log, REST_QUANTILE), MAX_MOTION)
+    voice = level.at_frames(first + len(motion), fps, LIPS_LEAD_S)
+    loudness = _deviation(gaussian_filter1d(voice, LEVEL_SMOOTH_S * fps), fps)[first:]
+    agreement = _deviation(log, fps) * loudness
+    return (MOTION_WEIGHT * above_rest + AGREEMENT_WEIGHT * agreement) * WEIGHT_FPS / fps
+
+
+def _deviation(values: np.ndarray, fps: float) -> np.ndarray:
+    """Return the deviation from the trend, scaled to variance 1."""
+    fast = values - uniform_filter1d(values, 2 * round(TREND_S * fps / 2) + 1, mode="nearest")
+    return np.asarray(fast / max(float(fast.std()), 1e-6))

@@ -1,0 +1,1 @@
+"""Face crops, alignment and network tensors."""

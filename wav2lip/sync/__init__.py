@@ -1,0 +1,1 @@
+"""Audio-video sync: experts, offset curve, LSE metrics."""
