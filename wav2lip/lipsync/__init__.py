@@ -1,21 +1,21 @@
-"""A face and a sound in, a video of that face saying that sound out."""
+"""Wav2Lip engine: generate a video of a face that speaks given audio."""
 
-from wav2lip.lipsync.engine import LipSync
-from wav2lip.lipsync.options import DEFAULTS, Options, Result
-from wav2lip.lipsync.part import Part
-from wav2lip.lipsync.sound import sound_windows
-from wav2lip.lipsync.source import FaceSource, Framing
-from wav2lip.lipsync.stream import Cancelled, Stream
+from wav2lip.engine.frame_source import FileSource, Framing, TimeRange
+from wav2lip.engine.interface import Result
+from wav2lip.engine.result_stream import Cancelled, FrameStream
+from wav2lip.lipsync.audio_input import mel_windows_from_file
+from wav2lip.lipsync.options import DEFAULTS, LipSyncOptions
+from wav2lip.lipsync.pipeline import LipSync
 
 __all__ = [
     "DEFAULTS",
     "Cancelled",
-    "FaceSource",
+    "FileSource",
+    "FrameStream",
     "Framing",
     "LipSync",
-    "Options",
-    "Part",
+    "LipSyncOptions",
     "Result",
-    "Stream",
-    "sound_windows",
+    "TimeRange",
+    "mel_windows_from_file",
 ]

@@ -1,4 +1,8 @@
-"""The generator as it runs fastest: batch-norm inside the convolutions, nothing computed that only training needs."""
+"""Fusion of batch norm into the convolutions.
+
+With the other optimizations of this package, channels-last memory format and batches of 8 on a CPU, the generator needs
+1.22 times less CPU time than the plain float32 network, and 2.58 times less in bf16 (docs/speed.md).
+"""
 
 from __future__ import annotations
 
@@ -13,8 +17,8 @@ from models import Wav2Lip
 from models.blocks import ConvBlock, UpConvBlock
 
 
-class FoldedBlock(nn.Module):
-    """A ConvBlock or UpConvBlock in evaluation mode, with its batch-norm in the convolution's weights."""
+class FusedBlock(nn.Module):
+    """A ConvBlock or UpConvBlock in evaluation mode, its batch norm fused into the convolution."""
 
     def __init__(self, block: ConvBlock | UpConvBlock):
         super().__init__()
@@ -35,28 +39,28 @@ class FoldedBlock(nn.Module):
         return F.relu_(out)
 
 
-class Probability(nn.Module):
-    """Sigmoid in 32 bits: in 16 a grey level between 128 and 255 would be rounded by up to half a level."""
+class Float32Sigmoid(nn.Module):
+    """Sigmoid in float32: in 16 bits, levels from 128 to 255 would be rounded by up to half a level."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.float().sigmoid()
 
 
-def folded(generator: Wav2Lip) -> Wav2Lip:
-    """A generator that gives the same pictures in evaluation mode, and cannot be trained; the given one stays as it is.
+def fuse_batchnorm(generator: Wav2Lip) -> Wav2Lip:
+    """Return a copy for inference with fused batch norm; the original is not modified.
 
-    Its forward is that of the given one, for 32 or 16 bits, the result always in 32.
+    The copy computes the same as the original in evaluation mode, in float32 or 16 bits, with a float32 result.
     """
-    twin: Any = _twin(generator)
-    twin.output_block[-1] = Probability()
-    return twin.eval()
+    fused: Any = _fuse(generator)
+    fused.output_block[-1] = Float32Sigmoid()
+    return fused.eval()
 
 
-def _twin(module: nn.Module) -> nn.Module:
+def _fuse(module: nn.Module) -> nn.Module:
     if isinstance(module, ConvBlock | UpConvBlock):
-        return FoldedBlock(module)
-    if not module._modules:  # a layer by itself: its weights must not be shared, moving it would move the other
+        return FusedBlock(module)
+    if not module._modules:  # a single layer; deep copy, because moving shared weights would move the original
         return copy.deepcopy(module).requires_grad_(False)
-    twin = copy.copy(module)
-    twin._modules = {name: _twin(part) for name, part in module._modules.items() if part is not None}
-    return twin
+    fused = copy.copy(module)
+    fused._modules = {name: _fuse(child) for name, child in module._modules.items() if child is not None}
+    return fused
