@@ -1,0 +1,1 @@
+"""The photo of a talking head: face, landmarks, crop and alignment."""
