@@ -1,1 +1,1 @@
-"""A web page and an HTTP API that lip-sync for others, with a queue that outlives the process."""
+"""Web page and HTTP API for lip-sync jobs with a persistent queue."""

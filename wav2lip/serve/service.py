@@ -1,86 +1,148 @@
-"""What the page and the API both stand on, put together."""
+"""Composition root: the objects that routes and the web page share."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from filelock import FileLock, Timeout
 
 from wav2lip.errors import InputError
-from wav2lip.serve import database
-from wav2lip.serve.database import Database
-from wav2lip.serve.figures import Figures
-from wav2lip.serve.generators import Generators
-from wav2lip.serve.job import Job
-from wav2lip.serve.jobs import Jobs
+from wav2lip.serve.db.database import Database
+from wav2lip.serve.db.locks import lock_database
+from wav2lip.serve.engines.registry import EngineRegistry
+from wav2lip.serve.jobs.client_jobs import ClientJobs
+from wav2lip.serve.jobs.inspection import MediaInspector
+from wav2lip.serve.jobs.job import Job
+from wav2lip.serve.jobs.model_pool import ModelPool
+from wav2lip.serve.jobs.queue import JobQueue
+from wav2lip.serve.jobs.retention import RetentionWorker
+from wav2lip.serve.jobs.uploads import UploadStore
+from wav2lip.serve.jobs.worker_pool import MAX_REPLACED, WorkerPool
+from wav2lip.serve.metrics import JobMetrics, ServerMetrics
 from wav2lip.serve.settings import Settings
-from wav2lip.serve.sweeping import Sweeper
-from wav2lip.serve.uploads import Uploads
-from wav2lip.serve.workers import Workers
+from wav2lip.serve.storage import build_storage
 
 log = logging.getLogger(__name__)
 
 
 @contextmanager
-def claimed(settings: Settings) -> Iterator[None]:
-    """Keep other servers off the data folder and the database in this block.
+def exclusive_access(settings: Settings) -> Iterator[None]:
+    """Lock the data folder and the database inside the block against other servers, unless they share a storage.
 
-    Raises: InputError if one is there already.
+    Raises: InputError if another server uses them.
     """
     lock = FileLock(settings.data / "lock")
     try:
         settings.data.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise InputError(f"--data {settings.data}: is used by another server; give another folder") from error
+        raise InputError(f"--data={settings.data}: is used by another server or worker; give another folder") from error
     except OSError as error:
-        raise InputError(f"--data {settings.data}: cannot be written to ({error.strerror}); give another") from error
+        raise InputError(f"--data={settings.data}: is not writable ({error.strerror}); give another folder") from error
     try:
-        if settings.database is None:  # it lies in the data folder
+        if settings.database is None:  # inside the data folder
             yield
         else:
-            with database.claimed(settings.database):
+            with lock_database(settings.database, settings.storage is not None):
                 yield
     finally:
         lock.release()
 
 
 class Service:
-    """Uploads, jobs and the workers that make them. Nothing runs before start."""
+    """Uploads, queue, models and threads of a server; no thread runs before `start`."""
 
     def __init__(self, settings: Settings):
-        """Raises: InputError if the database or the data folder cannot be used."""
+        """Open the database and create folders. Raises: InputError if either cannot be used."""
         self.settings = settings
+        self.on_stop: list[Callable[[], object]] = []  # called when the server stops
         settings.data.mkdir(parents=True, exist_ok=True)
         self.database = Database(settings.database_url)
-        self.generators = Generators(settings)
-        self.uploads = Uploads(settings, self.database)
-        self.jobs = Jobs(settings, self.database, self.generators)
-        self.figures = Figures()
-        self._workers = Workers(settings, self.uploads, self.jobs, self.generators, self._ended)
-        self._sweeper = Sweeper(settings, self.database, self.uploads, self.jobs)
+        self.models = ModelPool(settings)
+        self.engines = EngineRegistry(settings, self.models)
+        self.inspector = MediaInspector(settings)
+        self.storage = build_storage(settings)
+        self.uploads = UploadStore(settings, self.database, self.storage, self.inspector)
+        self.queue = JobQueue(settings, self.database, self.storage)
+        self.jobs = ClientJobs(settings, self.database, self.storage, self.queue, self.engines)
+        self.metrics = ServerMetrics(self.engines.engines)
+        self._workers = (
+            None
+            if settings.no_worker
+            else WorkerPool(settings, self.database, self.storage, self.queue, self.engines, self._on_job_finish)
+        )
+        self._retention = RetentionWorker(settings, self.database, self.storage)
 
     def start(self) -> None:
-        """Go on with what was queued, and take more."""
-        waiting = self.jobs.recover()
-        if waiting:
-            log.info("%d jobs of before wait and are made now", waiting)
-        self._sweeper.start()
-        self._workers.start()
+        """Start all threads."""
+        self.queue.start()
+        self._retention.start()
+        if self._workers is not None:
+            self._workers.start()
 
     def stop(self) -> None:
-        """Put what runs back into the queue, and let go of all."""
-        self._workers.stop()
-        self._sweeper.stop()
+        """Requeue running jobs, stop all threads and child processes, and close the database."""
+        self.inspector.close()
+        for callback in self.on_stop:
+            callback()
+        if self._workers is not None:
+            self._workers.stop()
+        self._retention.stop()
+        self.queue.stop()
         self.database.close()
 
     @property
-    def works(self) -> bool:
-        """Every worker lives."""
-        return self._workers.alive
+    def problem(self) -> str:
+        """Reason why jobs may not run, in a few words; empty if all workers run."""
+        return "" if self._workers is None else self._workers.problem
 
-    def _ended(self, job: Job, state: str, seconds: float) -> None:
-        self.figures.ended(state, seconds)
-        log.info("job %s of %s is %s after %.1f s", job.id, job.client, state, seconds)
+    def _on_job_finish(self, job: Job, state: str, seconds: float) -> None:
+        self.metrics.record_job(job.engine, state, seconds)
+        _log_job(job, state, seconds)
+
+
+class WorkerService:
+    """Queue, models and threads of a worker process, which has no HTTP API."""
+
+    def __init__(self, settings: Settings):
+        """Open the database and load the models. Raises: InputError if either cannot be used."""
+        self.database = Database(settings.database_url)
+        storage = build_storage(settings)
+        engines = EngineRegistry(settings, ModelPool(settings))
+        engines.load_all()
+        self._metrics, self._port = JobMetrics(engines.engines), settings.metrics_port
+        self._queue = JobQueue(settings, self.database, storage)
+        self._workers = WorkerPool(settings, self.database, storage, self._queue, engines, self._on_job_finish)
+
+    def start(self) -> None:
+        """Start all threads. Raises: InputError if the port of the metrics cannot be used."""
+        if self._port is not None:
+            self._metrics.listen(self._port)
+        self._queue.start()
+        self._workers.start()
+
+    def stop(self) -> None:
+        """Requeue running jobs, stop all threads and close the database."""
+        self._workers.stop()
+        self._queue.stop()
+        self.database.close()
+
+    @property
+    def problem(self) -> str:
+        """See `WorkerPool.problem`."""
+        return self._workers.problem
+
+    @property
+    def is_exhausted(self) -> bool:
+        """True if only a new process helps: too many threads hang in earlier jobs."""
+        return self._workers.num_hanging >= MAX_REPLACED
+
+    def _on_job_finish(self, job: Job, state: str, seconds: float) -> None:
+        self._metrics.record_job(job.engine, state, seconds)
+        _log_job(job, state, seconds)
+
+
+def _log_job(job: Job, state: str, seconds: float) -> None:
+    log.info("job %s (%s) of %s: %s after %.1f s", job.id, job.engine, job.client, state, seconds)

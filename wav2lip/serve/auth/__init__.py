@@ -1,0 +1,1 @@
+"""API keys, client identity and login."""

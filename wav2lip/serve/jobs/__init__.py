@@ -1,0 +1,1 @@
+"""Jobs: queue, workers, models, uploads and retention."""

@@ -1,0 +1,1 @@
+"""Live speech over a WebSocket."""

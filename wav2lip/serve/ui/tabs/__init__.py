@@ -1,0 +1,1 @@
+"""Tabs of the page: their components and event handlers."""
