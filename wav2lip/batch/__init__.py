@@ -1,0 +1,1 @@
+"""Lip-sync many videos with one model in memory; a record for each job."""

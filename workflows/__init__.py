@@ -1,0 +1,1 @@
+"""Flows of workflow engines; thin tasks that call the stages of the library."""
