@@ -1,1 +1,1 @@
-"""How good made videos are: the paper's measures and some more, of any number of models, beside the real videos."""
+"""Evaluation of generated videos: the paper's metrics and others, for any number of systems, beside the real videos."""

@@ -1,8 +1,7 @@
-"""Where the face is in every frame of a video, found once and kept."""
+"""Face boxes of a video, detected once and cached, and the crops that metrics and SyncNet v2 receive."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -10,90 +9,109 @@ import cv2
 import numpy as np
 
 from face_detection import Detector
-from face_detection.sparse import track_faces
-from face_detection.tracks import FaceTrack
-from wav2lip.crops import cut, whole_pixels
-from wav2lip.evaluation.settings import digest
+from face_detection.tracking.offline_tracker import track_faces
+from face_detection.tracking.tracks import FaceTrack
+from wav2lip.audio.windows import FPS
+from wav2lip.evaluation.cache import write_array
+from wav2lip.evaluation.settings import short_hash
+from wav2lip.faces.boxes import Box, round_boxes
+from wav2lip.faces.crops import crop_box
 from wav2lip.media import read_frames
-from wav2lip.windows import FPS
 
-Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels
-SMALLEST = 32  # pixels: a smaller face is none
-SMOOTH = 5  # frames over which boxes are averaged, as in training data
-BORDER = 110  # grey beyond the edge of a frame, and
-# its crop to the sides and downwards, in half sides of the box: as the public evaluation cuts for SyncNet v2
-WIDER, HIGHER = 1.4, 1.8
-MEDIAN = 13  # frames
+MIN_FACE_SIZE = 32  # pixels
+SMOOTH_WINDOW_FRAMES = 5  # the rate of training data
+# Crop for SyncNet v2, as in upstream's evaluation: sizes in half sides of the box.
+BORDER_GRAY = 110  # beyond the edges of the frame
+SIDE_MARGIN, BOTTOM_MARGIN = 1.4, 1.8
+MEDIAN_FRAMES = 13
+NUM_THUMBNAILS = 8
+THUMBNAIL_SIZE = 112  # pixels
 
 
-def boxes_of(video: Path, folder: Path, detector: Callable[[], Detector], name: str) -> np.ndarray:
-    """Boxes (N, 4) float32 of the one face that is followed, at 25 frames a second; NaN where there is none.
+def find_boxes(video: Path, folder: Path, build: Callable[[], Detector], detector: str) -> np.ndarray:
+    """Return the boxes (N, 4) float32 of the main face, at 25 fps; NaN for frames without it.
 
-    folder: where they are kept, by the video's content. name: the detector's.
+    folder: cache, by content of the video. build: builds the detector. detector: its name.
     """
-    kept = folder / f"{digest(video)}-{name}.npy"
-    if kept.is_file():
-        return np.load(kept)
-    tracks = track_faces(read_frames(video, FPS, on_problem=lambda _: None), detector(), smooth_window=SMOOTH)
-    boxes = one_face(tracks.tracks, tracks.frames)
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = kept.with_name(f".{kept.name}.{os.getpid()}.partial")
-    with partial.open("wb") as file:
-        np.save(file, boxes)
-    os.replace(partial, kept)
+    path = folder / f"{short_hash(video)}-{detector}.npy"
+    if path.is_file():
+        return np.load(path)
+    frames = read_frames(video, FPS, on_problem=lambda _: None)
+    tracks = track_faces(frames, build(), smooth_window_frames=SMOOTH_WINDOW_FRAMES)
+    boxes = main_face(tracks.tracks, tracks.frames)
+    write_array(path, boxes)
     return boxes
 
 
-def one_face(tracks: Sequence[FaceTrack], frames: int) -> np.ndarray:
-    """The face that takes most of the video (area times frames), and where it is away the next one."""
+def main_face(tracks: Sequence[FaceTrack], frames: int) -> np.ndarray:
+    """Return the boxes of the track with the largest total area, completed by further tracks where it is absent."""
     boxes = np.full((frames, 4), np.nan, np.float32)
 
-    def amount(track: FaceTrack) -> float:
+    def total_area(track: FaceTrack) -> float:
         return float((track.boxes[:, 2:] - track.boxes[:, :2]).prod(axis=1).sum())
 
-    for track in sorted(tracks, key=amount, reverse=True):
-        there = boxes[track.start : track.stop]
-        if np.isnan(there).all():
-            there[:] = track.boxes
+    for track in sorted(tracks, key=total_area, reverse=True):
+        segment = boxes[track.start : track.stop]
+        if np.isnan(segment).all():
+            segment[:] = track.boxes
     return boxes
 
 
-def pixels_of(box: np.ndarray, height: int, width: int) -> Box | None:
-    """A box (4,) within a frame of this size; None without a face, or with a smaller one than can be judged."""
-    (found,) = whole_pixels(box[None], height, width)
-    return found if found and min(found[2] - found[0], found[3] - found[1]) >= SMALLEST else None
+def pixel_box(box: np.ndarray, height: int, width: int) -> Box | None:
+    """Return a box (4,) in pixels of a frame; None without a face, or with a face below MIN_FACE_SIZE."""
+    (pixels,) = round_boxes(box[None], height, width)
+    return pixels if pixels and min(pixels[2] - pixels[0], pixels[3] - pixels[1]) >= MIN_FACE_SIZE else None
 
 
-def cut_faces(frames: Iterable[np.ndarray], boxes: np.ndarray | None) -> Iterator[np.ndarray | None]:
-    """The face in each frame, None where there is none; boxes: (N, 4), or None where the frame is the face."""
+def crop_faces(frames: Iterable[np.ndarray], boxes: np.ndarray | None) -> Iterator[np.ndarray | None]:
+    """Yield the face of each frame, None without one; boxes: (N, 4), or None where the frame is the face."""
     for number, frame in enumerate(frames):
         if boxes is None:
             yield frame
         else:
-            box = pixels_of(boxes[number], *frame.shape[:2]) if number < len(boxes) else None
-            yield None if box is None else cut(frame, box)
+            box = pixel_box(boxes[number], *frame.shape[:2]) if number < len(boxes) else None
+            yield None if box is None else crop_box(frame, box)
 
 
-def cut_heads(frames: Iterable[np.ndarray], boxes: np.ndarray) -> Iterator[np.ndarray | None]:
-    """The square around each face that the public evaluation shows SyncNet v2 of a real video; None without a face."""
-    from scipy.signal import medfilt  # half a second to import
+def crop_heads(frames: Iterable[np.ndarray], boxes: np.ndarray) -> Iterator[np.ndarray | None]:
+    """Yield the square around each face that upstream's evaluation crops for SyncNet v2; None without a face."""
+    from scipy.signal import medfilt  # takes half a second to import
 
     half = (boxes[:, 2:] - boxes[:, :2]).max(axis=1) / 2
-    track = np.stack([half, boxes[:, [0, 2]].mean(axis=1), boxes[:, [1, 3]].mean(axis=1)])  # size and centre, (3, N)
-    seen = np.isfinite(track).all(axis=0)
-    if seen.any():
-        known = np.flatnonzero(seen)
-        filled = np.stack([np.interp(np.arange(len(half)), known, row[seen]) for row in track])
-        track = np.stack([medfilt(row, MEDIAN) for row in filled])
+    track = np.stack([half, boxes[:, [0, 2]].mean(axis=1), boxes[:, [1, 3]].mean(axis=1)])  # size and center, (3, N)
+    present = np.isfinite(track).all(axis=0)
+    if present.any():
+        numbers = np.flatnonzero(present)
+        interpolated = np.stack([np.interp(np.arange(len(half)), numbers, row[present]) for row in track])
+        track = np.stack([medfilt(row, MEDIAN_FRAMES) for row in interpolated])
     for number, frame in enumerate(frames):
-        if number >= len(seen) or not seen[number]:
+        if number >= len(present) or not present[number]:
             yield None
             continue
         size, x, y = track[:, number]
-        reach = int(size * 2 * WIDER) + 1
+        margin = int(size * 2 * SIDE_MARGIN) + 1
         bordered = cv2.copyMakeBorder(
-            frame, reach, reach, reach, reach, cv2.BORDER_CONSTANT, value=(BORDER, BORDER, BORDER)
+            frame, margin, margin, margin, margin, cv2.BORDER_CONSTANT, value=(BORDER_GRAY, BORDER_GRAY, BORDER_GRAY)
         )
-        top, left = int(y - size) + reach, int(x - size * WIDER) + reach
-        side_y, side_x = int(size * (1 + HIGHER)), int(size * 2 * WIDER)
-        yield bordered[max(0, top) : top + side_y, max(0, left) : left + side_x]
+        top, left = int(y - size) + margin, int(x - size * SIDE_MARGIN) + margin
+        height, width = int(size * (1 + BOTTOM_MARGIN)), int(size * 2 * SIDE_MARGIN)
+        yield bordered[max(0, top) : top + height, max(0, left) : left + width]
+
+
+class Thumbnails:
+    """Evenly spaced faces of a video, side by side."""
+
+    def __init__(self, frames: int):
+        """frames: expected number of frames."""
+        self._numbers = set(np.linspace(0, max(0, frames - 1), NUM_THUMBNAILS + 2).astype(int)[1:-1].tolist())
+        self._images: list[np.ndarray] = []
+
+    def add(self, number: int, face: np.ndarray) -> None:
+        """Add the face (h, w, 3) of a frame, if the frame is selected."""
+        if number in self._numbers:
+            size = (THUMBNAIL_SIZE, THUMBNAIL_SIZE)
+            self._images.append(cv2.resize(face, size, interpolation=cv2.INTER_AREA))
+
+    def image(self) -> np.ndarray | None:
+        """Return the faces side by side, (112, 112 * n, 3) uint8 RGB, n <= 8; None without any."""
+        return np.concatenate(self._images, axis=1) if self._images else None

@@ -1,132 +1,225 @@
-"""What each mode measures, as systems of takes."""
+"""Systems of each mode of wav2lip.evaluate."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from argparse import Namespace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from wav2lip.dataset.input_folder import explain_without_video, scan_folder
 from wav2lip.errors import InputError
-from wav2lip.evaluation.lists import PADS, PROTOCOLS, Pair
-from wav2lip.evaluation.takes import REAL, Order, System, Take
-from wav2lip.media.writer import CONTAINERS
+from wav2lip.evaluation.dataset import RealClip, prepare_clips, prepare_resynced
+from wav2lip.evaluation.protocols import DUBBED, PADS, PROTOCOLS, RESYNCED, TTS, Pair, read_list
+from wav2lip.evaluation.samples import REAL, EvalSample, GenerationRequest, System
+from wav2lip.media.suffixes import VIDEO_SUFFIXES
 
-TRUE, SHUFFLED = "true", "shuffled"  # sounds that a checkpoint is given
+TRUE, SHUFFLED = "true", "shuffled"  # audio for checkpoints: a clip's own, or another clip's
 
-
-@dataclass(frozen=True)
-class RealClip:
-    """A clip of a data set as a video of faces."""
-
-    clip: str
-    video: Path
-    sound: Path  # as long as the video to the sample, which coded sound is not
+Progress = Callable[[int, int], object]  # clips done, clips in all
 
 
-def videos_in(path: Path, limit: int | None = None) -> dict[str, Path]:
-    """Videos by name: those below a folder, by their path in it without ending, or one file.
+def build_systems(args: Namespace, progress: Progress = lambda done, total: None) -> list[System]:
+    """Build the systems of a command line. progress: called while clips of a data set are prepared.
+
+    Raises: InputError if flags conflict, or a file is missing.
+    """
+    match args.mode:
+        case "pairs":
+            if args.generated.is_file() and args.truth.is_file():
+                return pair_systems({"generated": args.generated}, {args.generated.stem: args.truth})
+            return pair_systems({"generated": args.generated}, find_videos(args.truth), args.limit)
+        case "videos":
+            return _build_video_systems(args)
+        case "checkpoint":
+            return _build_clip_systems({args.checkpoint_path.stem: args.checkpoint_path}, args, progress)[0]
+        case "filelist":
+            return _build_list_systems({args.checkpoint_path.stem: args.checkpoint_path}, args)
+        case _:
+            return _build_comparison(args, progress)
+
+
+def _build_video_systems(args: Namespace) -> list[System]:
+    videos = find_videos(args.generated, args.limit)
+    if args.source is not None and args.source.is_file():
+        return video_systems("generated", videos, dict.fromkeys(videos, args.source))
+    return video_systems("generated", videos, find_videos(args.source) if args.source else {})
+
+
+def _build_clip_systems(
+    checkpoints: Mapping[str, Path], args: Namespace, progress: Progress
+) -> tuple[list[System], list[RealClip]]:
+    clips = prepare_clips(args.data_root, args.split, args.out / "real", args.limit, progress)
+    return checkpoint_systems(checkpoints, clips, args.audio, args.out / "generated", args.seed), clips
+
+
+def _build_list_systems(checkpoints: Mapping[str, Path], args: Namespace) -> list[System]:
+    if (args.filelist is None) != (args.protocol == DUBBED):
+        raise InputError(f"--protocol={args.protocol}: requires --filelist FILE; only {DUBBED} has no list")
+    if args.protocol == DUBBED:
+        pairs = [Pair(n, file, file) for n, file in enumerate(find_videos(args.data_root, args.limit).values())]
+    else:
+        pairs = read_list(args.filelist, args.data_root, args.protocol, args.limit)
+    if PROTOCOLS[args.protocol] == RESYNCED:
+        pairs = prepare_resynced(pairs, args.out / "prepared", lengthen=args.protocol == TTS)
+    return list_systems(checkpoints, pairs, args.protocol, args.data_root, args.out / "generated")
+
+
+def _build_comparison(args: Namespace, progress: Progress) -> list[System]:
+    systems = _parse_systems(args.systems)
+    checkpoints = {name: path for name, path in systems.items() if path.is_file()}
+    folders = {name: path for name, path in systems.items() if name not in checkpoints}
+    _check_comparison(checkpoints, folders, args)
+    if args.protocol is not None:
+        return _build_list_systems(checkpoints, args)
+    if args.truth is not None:
+        return pair_systems(folders, find_videos(args.truth), args.limit)
+    compared, clips = _build_clip_systems(checkpoints, args, progress)
+    if folders:
+        _, *generated = pair_systems(folders, {clip.clip: clip.video for clip in clips})
+        compared += [_as_face_crops(system) for system in generated]
+    return compared
+
+
+def _check_comparison(checkpoints: Mapping[str, Path], folders: Mapping[str, Path], args: Namespace) -> None:
+    if checkpoints and args.data_root is None:
+        raise InputError(
+            f"{next(iter(checkpoints.values()))}: is a checkpoint; set --data_root to the clips to run it on"
+        )
+    if folders and args.truth is None and args.data_root is None:
+        raise InputError(f"{next(iter(folders.values()))}: is a folder; set --truth to a folder of the real videos")
+    if checkpoints and args.truth is not None:
+        raise InputError("--truth: must not be set with checkpoints, which are compared on --data_root; remove it")
+    if args.filelist is not None and args.protocol is None:
+        raise InputError("--filelist: requires --protocol, which defines its lines; set both")
+    if args.protocol is not None and folders:
+        raise InputError(f"{next(iter(folders.values()))}: is a folder; --protocol only runs checkpoints")
+
+
+def _as_face_crops(system: System) -> System:
+    return System(system.name, tuple(replace(sample, is_face_crop=True) for sample in system.samples))
+
+
+def _parse_systems(words: Sequence[str]) -> dict[str, Path]:
+    systems: dict[str, Path] = {}
+    for word in words:
+        name, equals, path = word.partition("=")
+        if not equals or not name or not path:
+            raise InputError(f"{word}: must be NAME=PATH, for example tuned=checkpoints/best.pth")
+        if name in (*systems, REAL) or "/" in name or name.startswith("."):
+            raise InputError(f"{word}: the name must be unique, without a slash, and not {REAL}; choose another")
+        if not Path(path).exists():
+            raise InputError(f"{word}: no such file or folder {path}; check the path")
+        systems[name] = Path(path)
+    return systems
+
+
+def find_videos(path: Path, limit: int | None = None) -> dict[str, Path]:
+    """Find videos: one file, or all below a folder, named by their relative path without suffix.
 
     Raises: InputError if there is none, or two have one name.
     """
     if path.is_file():
         return {path.stem: path}
-    found: dict[str, Path] = {}
-    for file in sorted(path.rglob("*")):
-        if file.suffix.lower() not in CONTAINERS or file.name.startswith(".") or not file.is_file():
-            continue
+    videos: dict[str, Path] = {}
+    if not path.is_dir():
+        raise InputError(f"{path}: no such folder or video; check the path")
+    scan = scan_folder(path)
+    for file in scan.with_suffix(VIDEO_SUFFIXES):
         name = file.relative_to(path).with_suffix("").as_posix()
-        if name in found:
-            raise InputError(f"{file} and {found[name]} have one name; keep one of them")
-        found[name] = file
-    if not found:
-        raise InputError(f"{path}: there is no video in it; check the path")
-    return dict(list(found.items())[:limit])
+        if name in videos:
+            raise InputError(f"{file} and {videos[name]} have the same name; remove one of them")
+        videos[name] = file
+    if not videos:
+        raise InputError(f"{path}: {explain_without_video(scan)}")
+    return dict(list(videos.items())[:limit])
 
 
-def of_pairs(made: Mapping[str, Path], truth: Mapping[str, Path], limit: int | None = None) -> list[System]:
-    """Folders of results against the real videos of the same names. made: folder by name of the system.
+def pair_systems(folders: Mapping[str, Path], truth: Mapping[str, Path], limit: int | None = None) -> list[System]:
+    """Pair generated videos with real ones of the same names. folders: by name of the system.
 
-    Raises: InputError if a folder has no video of a name that the truth has.
+    Raises: InputError if a folder has no video with the name of a real one.
     """
     systems = []
-    for name, folder in made.items():
-        videos = videos_in(folder)
-        both = [clip for clip in videos if clip in truth][:limit]
-        if not both:
-            raise InputError(f"{folder}: none of its {len(videos)} videos has the name of a true one; name them alike")
-        systems.append(System(name, tuple(Take(clip, videos[clip], truth=truth[clip]) for clip in both)))
-    wanted = dict.fromkeys(take.clip for system in systems for take in system.takes)
-    return [System(REAL, tuple(Take(clip, truth[clip]) for clip in wanted)), *systems]
+    for name, folder in folders.items():
+        videos = find_videos(folder)
+        common = [clip for clip in videos if clip in truth][:limit]
+        if not common:
+            raise InputError(f"{folder}: none of its {len(videos)} videos is named like a real one; use the same names")
+        systems.append(System(name, tuple(EvalSample(clip, videos[clip], truth=truth[clip]) for clip in common)))
+    clips = dict.fromkeys(sample.clip for system in systems for sample in system.samples)
+    return [System(REAL, tuple(EvalSample(clip, truth[clip]) for clip in clips)), *systems]
 
 
-def of_videos(name: str, videos: Mapping[str, Path], sources: Mapping[str, Path]) -> list[System]:
-    """Results without a truth; sources: the videos that the faces were taken from, by the same names, where given."""
-    takes = tuple(Take(clip, path, source=sources.get(clip)) for clip, path in videos.items())
-    real = [Take(take.clip, take.source) for take in takes if take.source is not None]
-    return [*([System(REAL, tuple(real))] if real else []), System(name, takes)]
+def video_systems(name: str, videos: Mapping[str, Path], sources: Mapping[str, Path]) -> list[System]:
+    """Return generated videos without ground truth; sources: videos of the faces, by the same names."""
+    samples = tuple(EvalSample(clip, path, source=sources.get(clip)) for clip, path in videos.items())
+    real = [EvalSample(sample.clip, sample.source) for sample in samples if sample.source is not None]
+    return [*([System(REAL, tuple(real))] if real else []), System(name, samples)]
 
 
-def of_checkpoints(
-    checkpoints: Mapping[str, Path], clips: Sequence[RealClip], sounds: Sequence[str], folder: Path, seed: int
+def checkpoint_systems(
+    checkpoints: Mapping[str, Path], clips: Sequence[RealClip], audio: Sequence[str], folder: Path, seed: int
 ) -> list[System]:
-    """Each generator on each clip, with its own sound and with another clip's.
+    """Run each generator on each clip, with its own audio and with another clip's.
 
-    folder: where results are written. seed: of who gets whose sound.
-    Raises: InputError if sounds are to be shuffled and there is one clip.
+    audio: TRUE, SHUFFLED or both. folder: for the generated videos. seed: of the shuffle.
+    Raises: InputError for SHUFFLED with fewer than two clips.
     """
-    systems = [System(REAL, tuple(Take(real.clip, real.video, face_only=True) for real in clips))]
-    heard = {TRUE: list(clips)}
-    if SHUFFLED in sounds:
-        heard[SHUFFLED] = _others(clips, seed)
+    systems = [System(REAL, tuple(EvalSample(real.clip, real.video, is_face_crop=True) for real in clips))]
+    donors = {TRUE: list(clips)}
+    if SHUFFLED in audio:
+        donors[SHUFFLED] = _shuffle(clips, seed)
     for name, checkpoint in checkpoints.items():
-        for sound in sounds:
-            called = name if sound == TRUE else f"{name} (shuffled sound)"
-            takes = tuple(
-                Take(
+        for kind in audio:
+            samples = tuple(
+                EvalSample(
                     real.clip,
-                    folder / name / sound / f"{real.clip}.mp4",
-                    truth=real.video if sound == TRUE else None,
+                    folder / name / kind / f"{real.clip}.mp4",
+                    truth=real.video if kind == TRUE else None,
                     source=real.video,
-                    face_only=True,
-                    order=Order(checkpoint, real.video, other.sound),
+                    is_face_crop=True,
+                    request=GenerationRequest(checkpoint, real.video, donor.audio),
                 )
-                for real, other in zip(clips, heard[sound], strict=True)
+                for real, donor in zip(clips, donors[kind], strict=True)
             )
-            systems.append(System(called, takes))
+            systems.append(System(name if kind == TRUE else f"{name} (shuffled audio)", samples))
     return systems
 
 
-def _others(clips: Sequence[RealClip], seed: int) -> list[RealClip]:
-    """For each clip another one: the next in an order drawn by the seed, so that each is heard once."""
+def _shuffle(clips: Sequence[RealClip], seed: int) -> list[RealClip]:
+    """Return another clip for each clip: its successor in a random cycle, so that each is used once."""
     if len(clips) < 2:
-        raise InputError(f"--sound shuffled: {len(clips)} clip has no other whose sound it could get; take more clips")
+        raise InputError(f"--audio=shuffled: requires two clips or more, got {len(clips)}; add clips")
     order = np.random.default_rng(seed).permutation(len(clips)).tolist()
-    after = {a: b for a, b in zip(order, [*order[1:], order[0]], strict=True)}
-    return [clips[after[n]] for n in range(len(clips))]
+    successor = {a: b for a, b in zip(order, [*order[1:], order[0]], strict=True)}
+    return [clips[successor[n]] for n in range(len(clips))]
 
 
-def of_list(
+def list_systems(
     checkpoints: Mapping[str, Path], pairs: Sequence[Pair], protocol: str, data_root: Path, folder: Path
 ) -> list[System]:
-    """The paper's lists: every line by each generator, results named by the line's number from 0."""
+    """Run each generator on every line of a list; results are named by the line's number from 0."""
     faces = dict.fromkeys(pair.face for pair in pairs)
 
-    def clip_of(face: Path) -> str:
+    def clip_name(face: Path) -> str:
         return face.relative_to(data_root).with_suffix("").as_posix()
 
-    systems = [System(REAL, tuple(Take(clip_of(face), face) for face in faces))]
-    kind = PROTOCOLS[protocol]
+    systems = [System(REAL, tuple(EvalSample(clip_name(face), face) for face in faces))]
+    pads = PADS[PROTOCOLS[protocol]]
     for name, checkpoint in checkpoints.items():
-        takes = tuple(
-            Take(
+        samples = tuple(
+            EvalSample(
                 str(pair.line),
                 folder / name / f"{pair.line}.mp4",
-                source=pair.shown or pair.face,
-                order=Order(checkpoint, pair.shown or pair.face, pair.audio, PADS[kind], not_longer=True),
+                source=pair.prepared or pair.face,
+                request=GenerationRequest(
+                    checkpoint, pair.prepared or pair.face, pair.audio, pads, reject_longer_audio=True
+                ),
             )
             for pair in pairs
         )
-        systems.append(System(name, takes))
+        systems.append(System(name, samples))
     return systems

@@ -1,19 +1,20 @@
-"""Every metric, one module for each family."""
+"""Metrics of generated videos, one module for each family."""
 
-from wav2lip.evaluation.metrics import frechet, identity, landmarks, likeness, perceptual, sharpness, steadiness, sync
-from wav2lip.evaluation.metrics.metric import HIGHER, LOWER, ONE, ZERO, Metric, Scores, not_computed
+from wav2lip.evaluation.metrics import fidelity, frechet, identity, landmarks, perceptual, sharpness, sync, temporal
+from wav2lip.evaluation.metrics.base import HIGHER, LOWER, ONE, ZERO, Metric, Scores, not_computed
 
-METRICS: tuple[Metric, ...] = (
-    *sync.OF_SYNCNET_V2,
-    *sync.OF_EXPERT,
+METRICS: tuple[Metric, ...] = (  # in the order of the reports
+    *sync.LSE_METRICS,
+    *sync.EXPERT_METRICS,
+    *sync.SECOND_METRICS,
     frechet.METRIC,
-    *likeness.METRICS,
+    *fidelity.METRICS,
     *perceptual.METRICS,
     *landmarks.METRICS,
     *sharpness.METRICS,
-    *steadiness.METRICS,
+    *temporal.METRICS,
     *identity.METRICS,
-)  # in the order in which they are told
+)
 BY_NAME = {metric.name: metric for metric in METRICS}
 
 __all__ = ["BY_NAME", "HIGHER", "LOWER", "METRICS", "ONE", "ZERO", "Metric", "Scores", "not_computed"]

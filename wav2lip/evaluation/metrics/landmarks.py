@@ -1,83 +1,54 @@
-"""How far the points around the made lips lie from those of the truth (LMD)."""
+"""Landmark distance (LMD): displacement of the lips' landmarks from those of the ground truth."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import cv2
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from wav2lip.evaluation.metrics.likeness import NO_TRUTH
-from wav2lip.evaluation.metrics.look import Look, as_values
-from wav2lip.evaluation.metrics.metric import LOWER, Metric, Scores, not_computed
-from wav2lip.evaluation.metrics.scripted import asked
+from face_detection.landmarks.fan68 import MOUTH, NUM_LANDMARKS, decode_heatmaps
+from models.fan import INPUT_SIZE
+from wav2lip.evaluation.metrics.base import LOWER, FrameSample, Metric, Scores, not_computed, resize_faces, to_planes
+from wav2lip.evaluation.metrics.fidelity import NO_TRUTH
+from wav2lip.evaluation.metrics.torchscript import run_network
 
-SIDE = 256  # pixels: what FAN takes
-POINTS, MOUTH = 68, slice(48, 68)  # of the 300-W marking: outer and inner lips come last
 FLAG = "--landmark_network"
-CACHED = "2DFAN4-cd938726ad.zip"  # as the package face-alignment leaves it in torch's cache
 METRICS = (
     Metric("lmd", LOWER, "0 to about 30; 0 for equal videos", "% of the face box's width",
-           "mean over frames and the 20 points of the lips of the distance between made and true, in the same box",
+           "mean over frames and the 20 landmarks of the lips of the distance between generated and true, in one box",
            "Chen et al. 2018, Lip movements generation at a glance; points: Bulat and Tzimiropoulos 2017 (FAN)",
-           f"the true video; {FLAG} (TorchScript: (N, 3, 256, 256) to heat maps (N, 68, h, w)), or face-alignment's "
-           "2DFAN4 in torch's cache"),
+           f"the ground-truth video; {FLAG} (TorchScript: (N, 3, 256, 256) to heat maps (N, 68, h, w)), or "
+           "face-alignment's 2DFAN4 in torch's cache"),
 )  # fmt: skip
-NO_NETWORK = (
-    f"no network of landmarks is given; give {FLAG} FILE, for instance the 2DFAN4 that face-alignment downloads"
-)
+NO_NETWORK = f"{FLAG} is not set; give a landmark network, for example the 2DFAN4 that face-alignment downloads"
 
 
-class Landmarks:
-    """Takes the frames of one video."""
+class LandmarkDistance:
+    """LMD; a `FrameMetric`."""
 
     def __init__(self, network: nn.Module | None, device: torch.device | str = "cpu"):
-        """network: (N, 3, 256, 256) float32 RGB in [0, 1] to heat maps (N, 68, h, w); None where none is given."""
+        """network: (N, 3, 256, 256) float32 RGB in [0, 1] to heat maps (N, 68, h, w); None: not computed."""
         self.network, self.device = network, device
-        self._sum, self._frames = 0.0, 0
+        self.sums = torch.zeros(2, dtype=torch.float64)  # sum of distances, and number of frames
 
     @torch.inference_mode()
-    def add(self, look: Look) -> None:
-        """The next frame; passed over where there is no truth, or no network."""
-        if self.network is None or look.truth is None:
+    def update(self, sample: FrameSample) -> None:
+        """Add frames; ignored without ground truth or network."""
+        if self.network is None or sample.truth is None:
             return
-        faces = torch.cat([as_values(cv2.resize(face, (SIDE, SIDE))) for face in (look.face, look.truth)])
-        maps = asked(self.network, faces.to(self.device), FLAG, f"heat maps (N, {POINTS}, h, w)", 4)
-        made, true = peaks(maps[:, MOUTH])
-        height, width = look.face.shape[:2]
-        apart = (made - true) * np.array([1.0, height / width])  # both in shares of the box's width
-        self._sum += float(np.hypot(apart[:, 0], apart[:, 1]).mean())
-        self._frames += 1
+        images = to_planes(resize_faces(torch.cat([sample.faces, sample.truth]), INPUT_SIZE)).to(self.device)
+        maps = run_network(self.network, images, FLAG, f"heat maps (N, {NUM_LANDMARKS}, h, w)", 4)
+        generated, truth = np.split(decode_heatmaps(maps[:, MOUTH]), 2)
+        height, width = sample.faces.shape[1:3]
+        difference = (generated - truth) * np.array([1.0, height / width])  # both as fractions of the box's width
+        self.sums[0] += float(np.hypot(difference[..., 0], difference[..., 1]).mean(axis=1).sum())
+        self.sums[1] += len(sample.faces)
 
-    def scores(self) -> Scores:
-        """Mean over the frames that had a truth."""
+    def compute(self) -> Scores:
+        """Return the mean over the frames with ground truth."""
         if self.network is None:
             return not_computed(METRICS, NO_NETWORK)
-        if not self._frames:
+        distance, frames = self.sums.tolist()
+        if not frames:
             return not_computed(METRICS, NO_TRUTH)
-        return Scores({"lmd": 100 * self._sum / self._frames})
-
-
-def peaks(maps: Tensor) -> np.ndarray:
-    """Where heat maps (N, P, h, w) are highest: (N, P, 2) float64, x and y as shares of their width and height.
-
-    A quarter of a cell towards the higher neighbour, as FAN's decoding has it.
-    """
-    values = maps.double().cpu().numpy()
-    height, width = values.shape[2:]
-    best = values.reshape(*values.shape[:2], -1).argmax(axis=-1)
-    points = np.stack([best % width, best // width], axis=-1).astype(np.float64)
-    for n, p in np.ndindex(*best.shape):
-        x, y = int(best[n, p] % width), int(best[n, p] // width)
-        if 0 < x < width - 1 and 0 < y < height - 1:
-            heat = values[n, p]
-            points[n, p] += 0.25 * np.sign([heat[y, x + 1] - heat[y, x - 1], heat[y + 1, x] - heat[y - 1, x]])
-    return (points + 0.5) / (width, height)
-
-
-def cached_network() -> Path | None:
-    """The file of FAN in torch's cache, if face-alignment has once left it there."""
-    path = Path(torch.hub.get_dir()) / "checkpoints" / CACHED
-    return path if path.is_file() else None
+        return Scores({"lmd": 100 * distance / frames})

@@ -1,41 +1,42 @@
-"""How sharp the mouth is, against the mouth of the video that the face was taken from."""
+"""Sharpness of the mouth, relative to the video that the face was taken from."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
+import torch
 
-from wav2lip.evaluation.metrics.look import Look, grey, lower_half
-from wav2lip.evaluation.metrics.metric import ONE, Metric, Scores, not_computed
+from wav2lip.evaluation.metrics.base import ONE, FrameSample, Metric, Scores, mouth_luma, not_computed
 
 METRICS = (
     Metric("sharpness", ONE, "0 to infinity: below 1 blurrier than the source, above 1 sharper or noisier", "",
-           "sum over frames of the variance of the Laplacian (4 neighbours) of the lower half of the face box in grey, "
-           "divided by the same of the source's frames",
+           "sum over frames of the variance of the Laplacian (4 neighbors) of the lower half of the face box in gray, "
+           "divided by that of the source's frames",
            "variance of the Laplacian: Pech-Pacheco et al. 2000, Diatom autofocusing in brightfield microscopy",
            "the video that the face was taken from"),
 )  # fmt: skip
 
 
 class Sharpness:
-    """Takes the frames of one video."""
+    """Ratio of the variances of the Laplacian; a `FrameMetric`."""
 
     def __init__(self) -> None:
-        self._made = self._source = 0.0
+        self.sums = torch.zeros(2, dtype=torch.float64)  # of the faces and of their sources
 
-    def add(self, look: Look) -> None:
-        """The next frame; passed over where there is no source."""
-        if look.source is not None:
-            self._made += edges(look.face)
-            self._source += edges(look.source)
+    def update(self, sample: FrameSample) -> None:
+        """Add frames; ignored without source."""
+        if sample.source is not None:
+            self.sums[0] += laplacian_variance(sample.mouth_luma)
+            self.sums[1] += laplacian_variance(mouth_luma(sample.source))
 
-    def scores(self) -> Scores:
-        """Of all frames that had a source."""
-        if not self._source:
-            return not_computed(METRICS, "there is no source video whose sharpness it could be compared with; give one")
-        return Scores({"sharpness": self._made / self._source})
+    def compute(self) -> Scores:
+        """Return the ratio over all frames with a source."""
+        faces, sources = self.sums.tolist()
+        if not sources:
+            return not_computed(METRICS, "there is no source video to compare the sharpness with; give one")
+        return Scores({"sharpness": faces / sources})
 
 
-def edges(face: np.ndarray) -> float:
-    """Variance of the Laplacian of the lower half of a face, in squared grey levels."""
-    return float(cv2.Laplacian(grey(lower_half(face)), cv2.CV_32F).var())
+def laplacian_variance(images: np.ndarray) -> float:
+    """Sum over grayscale images (N, h, w) float32 of the variance of the Laplacian, in squared gray levels."""
+    return sum(float(cv2.Laplacian(image, cv2.CV_32F).var()) for image in images)

@@ -1,0 +1,1 @@
+"""Demo: preprocessing, training and lip-sync on synthetic data in minutes."""
