@@ -1,4 +1,4 @@
-"""A face, and places without weights, net or the package that carries MTCNN's weights."""
+"""Fixtures of the detectors: an image with a face, and environments without weights or packages."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import torch
 
 @pytest.fixture
 def no_weights(tmp_path, monkeypatch) -> Path:
-    """An empty working directory and an empty download cache, both under the folder returned."""
-    before = torch.hub.get_dir()
+    """A temporary working directory and torch hub folder, both empty."""
+    hub = torch.hub.get_dir()
     torch.hub.set_dir(str(tmp_path / "hub"))
     monkeypatch.chdir(tmp_path)
     yield tmp_path
-    torch.hub.set_dir(before)
+    torch.hub.set_dir(hub)
 
 
 @pytest.fixture
 def no_mtcnn(monkeypatch) -> None:
-    """The package `mtcnn` is not found."""
+    """The package `mtcnn` is not installed."""
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "mtcnn" else find_spec(name))
 

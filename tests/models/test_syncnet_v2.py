@@ -1,10 +1,10 @@
-"""SyncNet v2 gives the numbers of the published network, and takes its weights."""
+"""SyncNet v2 against the published network's outputs and weights."""
 
 import pytest
 import torch
 
 from models import SyncNetV2
-from tests.reference import golden, state_dict_shapes, tensor, weights
+from tests.helpers.goldens import golden, state_dict_shapes, tensor, weights
 
 
 @pytest.fixture(scope="module")
@@ -14,37 +14,37 @@ def expert():
     return network.eval()
 
 
-def close(ours, expected):
-    """Within 1e-4 of the largest value, the golden's tolerance."""
-    torch.testing.assert_close(ours, torch.from_numpy(expected), atol=1e-4 * abs(expected).max(), rtol=0)
+def assert_close(actual, expected):
+    """Compare with a tolerance of 1e-4 of the largest value."""
+    torch.testing.assert_close(actual, torch.from_numpy(expected), atol=1e-4 * abs(expected).max(), rtol=0)
 
 
-def test_keys_shapes_and_registration_order_are_those_of_the_published_file():
-    ours = {key: list(value.shape) for key, value in SyncNetV2().state_dict().items()}
-    assert list(ours.items()) == list(state_dict_shapes("syncnet_v2").items())
+def test_state_dict_matches_published_file():
+    actual = {key: list(value.shape) for key, value in SyncNetV2().state_dict().items()}
+    assert list(actual.items()) == list(state_dict_shapes("syncnet_v2").items())
 
 
-def test_deterministic_weights_are_those_the_goldens_were_made_with():
-    probe, made = golden("weights_probe"), weights("syncnet_v2")
-    assert list(probe["syncnet_v2_keys"]) == sorted(made)
-    sums = [made[key].double().abs().sum().item() for key in sorted(made)]
+def test_deterministic_weights_match_golden_probe():
+    probe, state = golden("weights_probe"), weights("syncnet_v2")
+    assert list(probe["syncnet_v2_keys"]) == sorted(state)
+    sums = [state[key].double().abs().sum().item() for key in sorted(state)]
     assert sums == pytest.approx(probe["syncnet_v2_abs_sum"], rel=1e-6)
 
 
 @torch.inference_mode()
-def test_embeddings_are_the_golden_ones(expert):
+def test_embeddings_equal_golden(expert):
     expected = golden("lse")
     frames = tensor(100040, (2, 3, 5, 224, 224), 0, 255)
-    close(expert.netcnnlip(frames).flatten(1), expected["lip_feat512"])
-    close(expert.embed_lips(frames)[:, 0], expected["lip"])
-    close(expert.embed_sound(tensor(100041, (2, 1, 13, 20), -20, 20)), expected["aud"])
+    assert_close(expert.netcnnlip(frames).flatten(1), expected["lip_feat512"])
+    assert_close(expert.embed_lips(frames)[:, 0], expected["lip"])
+    assert_close(expert.embed_audio(tensor(100041, (2, 1, 13, 20), -20, 20)), expected["aud"])
 
 
 @torch.inference_mode()
-def test_a_stretch_of_frames_gives_what_its_windows_give_one_by_one(expert):
+def test_sequence_embedding_equals_single_windows(expert):
     frames = tensor(1, (1, 3, 7, 224, 224), 0, 255)
-    stretch = expert.embed_lips(frames)
-    assert stretch.shape == (1, 3, 1024)
+    sequence = expert.embed_lips(frames)
+    assert sequence.shape == (1, 3, 1024)
     for v in range(3):
-        alone = expert.embed_lips(frames[:, :, v : v + 5])
-        torch.testing.assert_close(stretch[:, v : v + 1], alone, atol=1e-4 * alone.abs().max().item(), rtol=0)
+        window = expert.embed_lips(frames[:, :, v : v + 5])
+        torch.testing.assert_close(sequence[:, v : v + 1], window, atol=1e-4 * window.abs().max().item(), rtol=0)

@@ -1,26 +1,17 @@
-"""A data set of noise: enough to see what the trainers do with it."""
+"""A data set of noise and an untrained expert, enough for tiny runs of the trainers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_module
-from omegaconf import DictConfig
-from torch import Tensor
 
-import train.syncnet
-import train.wav2lip
-import train.wav2lip_gan
 from models import SyncNet
 from wav2lip.checkpoints import Checkpoint, save_checkpoint
-from wav2lip.clips import ClipWriter
-
-ENTRY = {"syncnet": train.syncnet.train, "wav2lip": train.wav2lip.train, "wav2lip_gan": train.wav2lip_gan.train}
+from wav2lip.dataset.clip import ClipWriter
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +32,7 @@ def noise_data(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def noise_root(tmp_path):
-    """Clips of pictures that differ everywhere, with gaps, of several lengths, two of which cannot be used."""
+    """Clips of noise images, with gaps, of several lengths, two of which are too short to use."""
     rng = np.random.default_rng(3)
     frames = [range(60), [*range(3, 30), *range(33, 70)], range(100), range(15), range(0, 80, 2), range(40)]
     for n, numbers in enumerate(frames):
@@ -60,23 +51,3 @@ def expert(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("expert") / "expert.pth"
     save_checkpoint(path, Checkpoint(SyncNet(width=0.125).state_dict()))
     return path
-
-
-def config(name: str, *overrides: str) -> DictConfig:
-    """The config of an entry point, as its command line would make it."""
-    with initialize_config_module("configs", version_base="1.3"):
-        return compose(name, list(overrides))
-
-
-def run(trainer: str, data: Path, folder: Path, expert: Path | None, *overrides: str) -> Path:
-    """Run a trainer small; returns the folder of its checkpoints."""
-    common = [f"data_root={data}", f"checkpoint_dir={folder}", "debug=tiny"]
-    if trainer != "syncnet":
-        common += [f"syncnet_checkpoint_path={expert}", "preview_seconds=0"]  # see test_preview
-    assert ENTRY[trainer](config(trainer, *common, *overrides)) == 0
-    return folder
-
-
-def same(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
-    """Whether two state_dicts are equal bit for bit."""
-    return all(torch.equal(a[key], b[key]) for key in a)

@@ -1,0 +1,1 @@
+"""Fake of google.colab: local folders stand for the user's Drive and computer."""

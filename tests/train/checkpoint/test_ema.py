@@ -1,0 +1,49 @@
+"""Averaged weights against the formula."""
+
+import pytest
+import torch
+from torch import nn
+
+from train.checkpoint.ema import Ema
+
+
+def build_network(value: float) -> nn.Module:
+    network = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(network.weight, value)
+    return network
+
+
+def test_ema_forgets_its_start_then_decays():
+    network = build_network(0.0)
+    ema = Ema(network, decay=0.24)
+    averages = []
+    for value in (1.0, 2.0, 3.0):
+        nn.init.constant_(network.weight, value)
+        ema.update()
+        averages.append(ema.weights["weight"].item())
+    # The average keeps 2/11, then min(0.24, 3/12) = 0.24, then 0.24.
+    first = 9 / 11
+    second = 0.24 * first + 0.76 * 2
+    assert averages == pytest.approx([first, second, 0.24 * second + 0.76 * 3])
+    assert ema.steps == 3
+
+
+def test_ema_averages_batchnorm_statistics_not_counters():
+    norm = nn.BatchNorm1d(1)
+    ema = Ema(norm, decay=0.999)
+    norm.running_mean.fill_(11.0)
+    norm.num_batches_tracked.fill_(7)
+    ema.update()
+    assert ema.weights["running_mean"].item() == pytest.approx(9.0)  # 11 * 9/11
+    assert ema.weights["num_batches_tracked"].item() == 7
+
+
+def test_applied_restores_own_weights_after_an_error():
+    network = build_network(0.0)
+    ema = Ema(network, decay=0.5)
+    nn.init.constant_(network.weight, 0.1)
+    ema.update()
+    with pytest.raises(ZeroDivisionError), ema.average_parameters():
+        assert network.weight.item() == pytest.approx(0.1 * 9 / 11)
+        raise ZeroDivisionError
+    assert network.weight.item() == torch.tensor(0.1).item()

@@ -1,0 +1,114 @@
+"""The live engine: threads, real time, back-pressure, and the end of a stream."""
+
+import asyncio
+import time
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from tests.helpers.live import RATE, live_engine, prepare_noise, voice
+from wav2lip.errors import InputError
+from wav2lip.live import LiveLipSync
+from wav2lip.live.clock import MEASURED_FRAMES, Clock, RateControl
+
+
+@pytest.fixture(scope="module")
+def engine():
+    return live_engine()
+
+
+@pytest.fixture(scope="module")
+def face(engine, tmp_path_factory):
+    return prepare_noise(tmp_path_factory.mktemp("face") / "face.w2l", engine)
+
+
+def test_frames_of_audio_without_a_clock(engine, face):
+    speech = voice(1.0)
+    with LiveLipSync(face, engine, realtime=False) as live:
+        for first in range(0, len(speech), 1000):
+            live.push(speech[first : first + 1000], RATE)
+        live.end()
+        frames = list(live)
+        with pytest.raises(InputError, match="ended"):
+            live.push(speech, RATE)
+    assert len(frames) == 25
+    assert np.array_equal(np.concatenate([frame.audio for frame in frames]), speech)
+
+
+def test_async_iteration(engine, face):
+    async def count() -> int:
+        with LiveLipSync(face, engine, realtime=False) as live:
+            live.push(np.zeros(3200, np.float32), RATE)
+            live.end()
+            return len([frame async for frame in live])
+
+    assert asyncio.run(count()) == 5
+
+
+def test_real_time_idles_until_audio_arrives_and_holds_late_audio(engine, face):
+    speech = voice(0.4)
+    with LiveLipSync(face, engine, adapt_fps=False) as live:
+        frames = [next(live) for _ in range(5)]
+        assert not any(frame.audio.any() for frame in frames)
+        live.push(speech[:3200], RATE)
+        frames += [next(live) for _ in range(12)]
+        live.push(speech[3200:], RATE)
+        live.end()
+        frames += list(live)
+    audio = np.concatenate([frame.audio for frame in frames])
+    heard = audio[np.flatnonzero(audio)[0] : np.flatnonzero(audio)[-1] + 1]
+    assert np.isin(speech[speech != 0], heard).all()  # nothing is dropped, only delayed
+    assert [frame.time for frame in frames] == [Fraction(n, 25) for n in range(len(frames))]
+
+
+def test_push_waits_while_much_audio_is_queued(engine, face):
+    with LiveLipSync(face, engine, realtime=False) as live:
+        for _ in range(7):
+            live.push(np.zeros(10 * RATE, np.float32), RATE, timeout=5)
+        with pytest.raises(TimeoutError):
+            live.push(np.zeros(10 * RATE, np.float32), RATE, timeout=0.05)
+
+
+def test_close_ends_waiting_consumers(engine, face):
+    live = LiveLipSync(face, engine, realtime=False)
+    begin = time.monotonic()
+    live.close()
+    assert list(live) == []
+    assert time.monotonic() - begin < 5
+
+
+def test_error_of_the_generator_reaches_the_consumer(engine, face):
+    class Broken:
+        resolution, framing = 96, None
+
+        def load(self, device, precision):
+            raise RuntimeError("out of memory")
+
+    broken = type(engine)(Broken(), engine.device, lambda batch_size, compat: None)
+    with LiveLipSync(face, broken, realtime=False) as live, pytest.raises(RuntimeError, match="out of memory"):
+        next(live)
+
+
+def test_clock_is_held_after_a_long_delay():
+    now = [0.0]
+    clock = Clock(lambda: now[0])
+    first = clock.until_due(Fraction(0))
+    now[0] = first + 2.0
+    assert clock.until_due(Fraction(0)) == pytest.approx(-2)
+    assert clock.record(Fraction(0), 0.04)
+    assert clock.until_due(Fraction(0)) == pytest.approx(0)  # the stream goes on from here
+    assert (clock.num_frames, clock.num_late) == (1, 1)
+
+
+def test_rate_is_lowered_after_late_frames_and_raised_again():
+    rate = RateControl(25)
+    for _ in range(MEASURED_FRAMES):
+        rate.record(True, 0.06)
+    assert rate.fps == 20
+    for _ in range(MEASURED_FRAMES):
+        rate.record(False, 0.03)  # 75 % of the time at 25 fps: no spare time
+    assert rate.fps == 20
+    for _ in range(MEASURED_FRAMES):
+        rate.record(False, 0.01)
+    assert rate.fps == 25
