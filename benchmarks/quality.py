@@ -1,11 +1,12 @@
-"""Does it still learn? The thin recipe on made-up talkers, with several seeds, against a record of how it did before.
+"""Learning benchmark: train the small recipe on synthetic speakers with several seeds and compare with a record.
 
     python -m benchmarks.quality --out DIR --against benchmarks/quality.json
     python -m benchmarks.quality --out DIR --record
 
-Makes speakers, preprocesses them, trains the expert and then the generator through their entry points, and reads the
-scores of a held-out speaker from their last validations. Exits with 1 if a mark is missed or a mean is worse than the
-record's by more than its tolerance. --spoil breaks the recipe on purpose, which has to miss a mark.
+Renders and preprocesses speakers, trains two experts and the generator through their entry points, and reads the scores
+on a held-out speaker from the last validations. The second expert, which trains nothing, decides about sync. The exit
+code is 1 if a seed misses a threshold or a mean is worse than the record's by more than its tolerance. --ablation
+breaks the recipe, which must then miss a threshold.
 """
 
 from __future__ import annotations
@@ -27,129 +28,185 @@ from typing import Any
 
 import torch
 
-from wav2lip.clips import AUDIO
-from wav2lip.demo import THIN, quoted
-from wav2lip.demo_page import last_scores
+from wav2lip.cli import run as run_entry_point
+from wav2lip.dataset.clip import AUDIO
+from wav2lip.demo.commands import path_override
+from wav2lip.demo.report import last_scores
+from wav2lip.demo.scores import SECOND, load_experts, score_video
+from wav2lip.demo.training import (
+    EXPERT_OVERRIDES,
+    EXPERT_STEPS,
+    GENERATOR_OVERRIDES,
+    GENERATOR_STEPS,
+    SECOND_SEED,
+    SECOND_WIDTH,
+    expert_overrides,
+    trainer_command,
+)
+from wav2lip.demo.unseen import render_unseen_talk
 from wav2lip.errors import InputError
-from wav2lip.errors import run as run_entry
 from wav2lip.evaluation.metrics import HIGHER, LOWER, ONE, ZERO
-from wav2lip.evaluation.metrics.metric import badness
-from wav2lip.sample import write_sample
+from wav2lip.evaluation.metrics.base import badness
+from wav2lip.synthetic import write_videos
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULTS, SECTION = ROOT / "benchmarks" / "RESULTS.md", "## Does it still learn?"
+RESULTS, SECTION = ROOT / "benchmarks" / "RESULTS.md", "## Learning benchmark"
 RECORD = ROOT / "benchmarks" / "quality.json"
-NO_SYNC, SHUFFLED = "no_sync_loss", "shuffled_sound"  # ways to break the recipe
+NO_SYNC_LOSS, SHUFFLED_AUDIO = "no_sync_loss", "shuffled_audio"
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much is made and trained."""
+    """Amount of data and training."""
 
-    speakers: int  # two clips each; one of them is held out
-    seconds: float  # of a clip
+    speakers: int  # two clips each; one speaker is held out
+    seconds: float  # length of a clip
     expert_steps: int
     generator_steps: int
-    generator: tuple[str, ...] = ()  # further settings
+    generator_overrides: tuple[str, ...] = ()
+    learns_sync: bool = True  # False: too few steps for the sync loss, only the expert has thresholds
 
 
 SIZES = {
-    "full": Size(10, 7, 360, 440),
-    "short": Size(6, 5, 200, 200, ("model.width=0.125",)),
+    "full": Size(10, 7, EXPERT_STEPS, GENERATOR_STEPS),
+    "short": Size(6, 5, 200, 200, ("model.width=0.125",), learns_sync=False),
 }
 
 
 @dataclass(frozen=True)
-class Score:
-    """A score that is told, which values are better, and by how much its mean may be worse than the record's."""
+class Criterion:
+    """Limits of a score: for the mean relative to the record, and for every seed."""
 
     better: str
-    tolerance: float
-    mark: float | None = None  # what every seed has to reach, measured by how bad it is
+    tolerance: float  # by which the mean may be worse than the record's
+    threshold: float | None = None  # that every seed must reach
 
 
-SCORES = {  # of the expert, then of the generator as its expert judges it; see docs/training.md
-    "accuracy": Score(HIGHER, 0.06, mark=0.70),
-    "auc": Score(HIGHER, 0.06),
-    "sync": Score(LOWER, 0.25),
-    "expert_confidence": Score(HIGHER, 0.15, mark=0.15),
-    "expert_offset": Score(ZERO, 1, mark=2),
-    "psnr_mouth": Score(HIGHER, 1.5),
-    "ssim_mouth": Score(HIGHER, 0.10),
-    "sharpness": Score(ONE, 2.0),
+CRITERIA = {  # scores of the expert, then of the generator, see docs/training.md
+    "accuracy": Criterion(HIGHER, 0.06, threshold=0.70),
+    "auc": Criterion(HIGHER, 0.06),
+    "sync": Criterion(LOWER, 0.25),
+    "second_confidence": Criterion(HIGHER, 0.15, threshold=0.12),
+    "second_offset": Criterion(ZERO, 1, threshold=2),
+    "psnr_mouth": Criterion(HIGHER, 1.5),
+    "ssim_mouth": Criterion(HIGHER, 0.10),
+    "sharpness": Criterion(ONE, 2.0),
 }
-OF_EXPERT = ("accuracy", "auc")  # the others are the generator's
-MARGINS = ("sync_of_input", "sync_of_truth", "flicker", "flicker_of_truth")  # told for reading, not compared
+EXPERT_SCORES = ("accuracy", "auc")
+EXTRA_SCORES = (
+    "sync_of_input",
+    "sync_of_truth",
+    "second_sync",
+    "second_sync_of_truth",
+    "expert_confidence",
+    "expert_offset",
+    "flicker",
+    "flicker_of_truth",
+)  # reported, not compared
+TALK_SCORES = (
+    "agreement",
+    "confidence",
+    "truth_agreement",
+    "truth_confidence",
+    "talk_psnr_mouth",
+    "talk_ssim_mouth",
+    "talk_sharpness",
+    "opening_correlation",
+)  # of an unseen talk, beside its rendered truth; reported
 
 Scores = dict[str, float]
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The flags."""
+    """Build the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quality", description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("quality"), help="folder for talkers and trainings")
+    parser.add_argument("--out", type=Path, default=Path("quality"), help="folder for speakers and runs")
     parser.add_argument("--size", choices=tuple(SIZES), default="full", help="full: the demo's; short: CI's")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the trainings (default: 0 1 2)")
-    parser.add_argument("--spoil", choices=(NO_SYNC, SHUFFLED), help="break the recipe, to see that it shows")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds of the runs (default: 0 1 2)")
+    parser.add_argument("--ablation", choices=(NO_SYNC_LOSS, SHUFFLED_AUDIO), help="break the recipe")
     parser.add_argument("--against", type=Path, metavar="FILE", help="record to compare with")
-    parser.add_argument("--record", action="store_true", help=f"keep the result in {RECORD.name} and RESULTS.md")
+    parser.add_argument("--record", action="store_true", help=f"write the result to {RECORD.name} and RESULTS.md")
     return parser
 
 
 def main() -> None:
-    """Entry point."""
+    """Run the entry point."""
     args = build_parser().parse_args()
-    run_entry(lambda: bench(args))
+    run_entry_point(lambda: run_benchmark(args))
 
 
-def bench(args: argparse.Namespace) -> int:
-    """Train, tell, compare; returns the exit code, 1 if a mark or the record is missed."""
-    before = known(args.against, args.size) if args.against else None
-    found = [learn(args.out, SIZES[args.size], seed, args.spoil) for seed in args.seeds]
-    result = summary(f"{args.size} {args.spoil}" if args.spoil else args.size, args.seeds, found)
+def run_benchmark(args: argparse.Namespace) -> int:
+    """Train all seeds, print and compare the result; returns the exit code."""
+    record = read_record(args.against, args.size) if args.against else None
+    scores = [train_and_score(args.out, SIZES[args.size], seed, args.ablation) for seed in args.seeds]
+    result = summarize(f"{args.size} {args.ablation}" if args.ablation else args.size, args.seeds, scores)
     print(json.dumps(result, indent=1))
-    print(row(result))
+    print(format_row(result))
     if args.record:
-        keep(result)
-    wrong = [sentence for seed, scores in zip(args.seeds, found, strict=True) for sentence in missed(scores, seed)]
-    wrong += worse(result, before) if before else []
-    for sentence in wrong:
-        print(sentence, file=sys.stderr)
-    return 1 if wrong else 0
+        write_record(result)
+    names = tuple(CRITERIA) if SIZES[args.size].learns_sync else EXPERT_SCORES
+    failures = [
+        message for seed, one in zip(args.seeds, scores, strict=True) for message in check_scores(one, seed, names)
+    ]
+    failures += compare_means(result, record) if record else []
+    for message in failures:
+        print(message, file=sys.stderr)
+    return 1 if failures else 0
 
 
-def learn(out: Path, size: Size, seed: int, spoil: str | None = None) -> Scores:
-    """Train both networks with a seed; the scores of their last validations.
+def train_and_score(out: Path, size: Size, seed: int, ablation: str | None = None) -> Scores:
+    """Train two experts and the generator; return the scores of their last validations and of an unseen talk.
 
-    Of an expert that heard nothing no generator learns, so none is trained and its scores are left out.
+    The generator is skipped if the expert misses a threshold, as it could not learn from it.
     """
-    data = talkers(out / "talkers", size)
-    if spoil == SHUFFLED:
-        data = dubbed(data, out / "dubbed")
-    folder = out / f"{spoil or 'sound'}-{seed}"
-    expert, generator = folder / "expert", folder / "generator"
-    train("syncnet", data, expert, size.expert_steps, seed, "batch_size=32", "eval_windows=256")
-    found = {name: last_scores(expert)[name] for name in OF_EXPERT}
-    if missed(found, seed, OF_EXPERT):
-        return found
-    sync = ["syncnet_wt=0", "syncnet_wt_on=0"] if spoil == NO_SYNC else ["syncnet_wt=0.03"]
-    train("wav2lip", data, generator, size.generator_steps, seed, "batch_size=8", "eval_windows=64", *sync,
-          "preview_seconds=0", f"syncnet_checkpoint_path={quoted(expert / 'last.pth')}", *size.generator)  # fmt: skip
-    painted = last_scores(generator)
-    return found | {name: painted[name] for name in (*SCORES, *MARGINS) if name not in OF_EXPERT}
+    data = prepare_speakers(out / "speakers", size)
+    if ablation == SHUFFLED_AUDIO:
+        data = shuffle_audio(data, out / "shuffled_audio")
+    folder = out / f"{ablation or 'recipe'}-{seed}"
+    expert, generator, second = folder / "expert", folder / "generator", folder / "second_expert"
+    train("syncnet", data, expert, size.expert_steps, seed, *EXPERT_OVERRIDES)
+    expert_scores = last_scores(expert)
+    scores = {name: expert_scores[name] for name in EXPERT_SCORES}
+    if check_scores(scores, seed, EXPERT_SCORES):
+        return scores
+    train("syncnet", data, second, size.expert_steps, seed + SECOND_SEED, *EXPERT_OVERRIDES,
+          f"model.width={SECOND_WIDTH}")  # fmt: skip
+    sync = ["syncnet_wt_on=0"] if ablation == NO_SYNC_LOSS else []
+    experts = expert_overrides(expert / "last.pth", second / "last.pth")
+    train("wav2lip", data, generator, size.generator_steps, seed, *GENERATOR_OVERRIDES, *experts, *sync,
+          "preview_seconds=0", *size.generator_overrides)  # fmt: skip
+    generator_scores = last_scores(generator)
+    names = [name for name in (*CRITERIA, *EXTRA_SCORES) if name not in EXPERT_SCORES]
+    return scores | {name: generator_scores[name] for name in names} | score_talk(out / "speakers", folder)
 
 
-def talkers(root: Path, size: Size) -> Path:
-    """A data set of made-up speakers, always the same, one of whom is held out."""
+def score_talk(speakers: Path, folder: Path) -> Scores:
+    """Lip-sync an unseen speaker to unseen speech; return the scores beside those of the rendered truth."""
+    talk = render_unseen_talk(folder / "talk", speakers / "videos", speakers / "data", seed=0)
+    result = folder / "talk" / "result.mp4"
+    run_module("wav2lip.infer", "--checkpoint_path", str(folder / "generator" / "last.pth"), "--face", str(talk.face),
+               "--audio", str(talk.speech), "--outfile", str(result), "--no_cache")  # fmt: skip
+    paths = folder / "expert" / "last.pth", folder / "second_expert" / "last.pth"
+    experts = load_experts(*paths, speakers / "data")
+    generated, truth = (score_video(video, talk, experts, folder / "talk") for video in (result, talk.truth))
+    curve, true_curve = generated.curves[SECOND], truth.curves[SECOND]
+    values = (curve.agreement, curve.confidence, true_curve.agreement, true_curve.confidence, generated.psnr_mouth,
+              generated.ssim_mouth, generated.sharpness, generated.opening_correlation)  # fmt: skip
+    return dict(zip(TALK_SCORES, values, strict=True))
+
+
+def prepare_speakers(root: Path, size: Size) -> Path:
+    """Render and preprocess the same synthetic speakers every time; returns the data root."""
     data = root / "data"
     if not (data / "filelists").is_dir():
-        write_sample(root / "videos", 2 * size.speakers, size.seconds, seed=0)
-        run("preprocess", f"videos={quoted(root / 'videos')}", f"out={quoted(data)}", "detector=haar", "test=0")
+        write_videos(root / "videos", 2 * size.speakers, size.seconds, seed=0)
+        videos, out = path_override("videos", root / "videos"), path_override("out", data)
+        run_module("preprocess", videos, out, "detector=haar", "test=0")
     return data
 
 
-def dubbed(data: Path, copy: Path) -> Path:
-    """The data set with the sounds of the clips that are trained on swapped: each has that of another speaker."""
+def shuffle_audio(data: Path, copy: Path) -> Path:
+    """Copy a dataset and give each training clip another speaker's audio."""
     if copy.is_dir():
         return copy
     partial = copy.with_name(f"{copy.name}.partial")
@@ -161,106 +218,108 @@ def dubbed(data: Path, copy: Path) -> Path:
     return copy
 
 
-def train(trainer: str, data: Path, folder: Path, steps: int, seed: int, *more: str) -> None:
-    """One training through its entry point, unless it is there."""
+def train(trainer: str, data: Path, folder: Path, steps: int, seed: int, *overrides: str) -> None:
+    """Train a network through its entry point, unless its last checkpoint exists."""
     if (folder / f"checkpoint_step{steps:09d}.pth").is_file():
         return
-    arguments = [f"data_root={quoted(data)}", f"checkpoint_dir={quoted(folder)}", f"max_steps={steps}",
-                 f"eval_interval={steps}", f"checkpoint_interval={steps}", f"seed={seed}", *THIN,
-                 "judge_after=0", *more]  # fmt: skip
-    run(f"train.{trainer}", *arguments)
+    run_module(*trainer_command(f"train.{trainer}", data, folder, steps, seed, "diagnose_after=0", *overrides))
 
 
-def run(module: str, *arguments: str) -> None:
-    """A part of the toolkit as a process of its own; what it says is shown only if it fails."""
+def run_module(module: str, *arguments: str) -> None:
+    """Run a module in a process of its own; its output is printed only if it fails."""
     command = [sys.executable, "-m", module, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
-    if done.returncode:
-        raise SystemExit(done.stderr)
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    if result.returncode:
+        raise SystemExit(result.stderr)
 
 
-def missed(scores: Scores, seed: int, names: Iterable[str] = SCORES) -> list[str]:
-    """The marks that a seed does not reach, in sentences; a score that is not there reaches none."""
-    marks = {name: mark for name in names if (mark := SCORES[name].mark) is not None}
-    return [
-        f"seed {seed}: {name} is {scores.get(name, math.nan):.3f}, and the mark is {mark:g}"
-        for name, mark in marks.items()
-        if not badness(SCORES[name].better, scores.get(name, math.nan)) <= badness(SCORES[name].better, mark)
-    ]
+def check_scores(scores: Scores, seed: int, names: Iterable[str] = CRITERIA) -> list[str]:
+    """Return a message for each threshold that a seed misses; a missing or NaN score misses it."""
+    messages = []
+    for name in names:
+        criterion, score = CRITERIA[name], scores.get(name, math.nan)
+        if criterion.threshold is None:
+            continue
+        if not badness(criterion.better, score) <= badness(criterion.better, criterion.threshold):
+            messages.append(f"{name}={score:.3f} (seed {seed}): misses the threshold of {criterion.threshold:g}")
+    return messages
 
 
-def worse(now: dict[str, Any], before: dict[str, Any]) -> list[str]:
-    """The scores whose means are worse than a record's by more than their tolerances, in sentences."""
-    return [
-        f"{name} is {now['mean'][name]:.3f} and was {before['mean'][name]:.3f} on {before['date']} "
-        f"({before['commit']}): worse by more than {score.tolerance:g}"
-        for name, score in SCORES.items()
-        if name in now["mean"]
-        and not badness(score.better, now["mean"][name]) - badness(score.better, before["mean"][name])
-        <= score.tolerance
-    ]
+def compare_means(result: dict[str, Any], record: dict[str, Any]) -> list[str]:
+    """Return a message for each mean that is worse than the record's by more than its tolerance."""
+    messages = []
+    for name, criterion in CRITERIA.items():
+        if name not in result["mean"] or name not in record["mean"]:  # not in records of earlier versions
+            continue
+        now, before = result["mean"][name], record["mean"][name]
+        if not badness(criterion.better, now) - badness(criterion.better, before) <= criterion.tolerance:
+            messages.append(
+                f"{name}={now:.3f}: worse than {before:.3f} of {record['date']} ({record['commit']}) by more than "
+                f"{criterion.tolerance:g}"
+            )
+    return messages
 
 
-def known(path: Path, size: str) -> dict[str, Any]:
-    """The record of a size in a file; InputError if it is not there."""
+def read_record(path: Path, size: str) -> dict[str, Any]:
+    """Read the record of a size. Raises: InputError if there is none."""
     try:
         records = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); check --against") from error
+        raise InputError(f"--against={path}: cannot be read ({error.strerror}); check the path") from error
     if size not in records:
-        raise InputError(f"{path}: has no record of --size {size}; it has {', '.join(records)}")
+        raise InputError(f"--size={size}: has no record in {path}; choose one of {', '.join(records)}")
     return records[size]
 
 
-def summary(size: str, seeds: list[int], found: list[Scores]) -> dict[str, Any]:
-    """The record of a run."""
-    told = [name for name in (*SCORES, *MARGINS) if all(name in scores for scores in found)]
-    spread = {name: stdev(scores[name] for scores in found) if len(found) > 1 else 0.0 for name in told}
+def summarize(size: str, seeds: list[int], scores: list[Scores]) -> dict[str, Any]:
+    """Build the record of a run."""
+    names = [name for name in (*CRITERIA, *EXTRA_SCORES, *TALK_SCORES) if all(name in one for one in scores)]
+    spread = {name: stdev(one[name] for one in scores) if len(scores) > 1 else 0.0 for name in names}
     return {
         "size": size,
         "date": date.today().isoformat(),
-        "commit": commit(),
+        "commit": describe_commit(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, "
         f"{torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU only'}, torch {torch.__version__}",
         "seeds": seeds,
-        "mean": {name: short(mean(scores[name] for scores in found)) for name in told},
-        "spread": {name: short(value) for name, value in spread.items()},
-        "each": [{name: short(value) for name, value in scores.items()} for scores in found],
+        "mean": {name: round_digits(mean(one[name] for one in scores)) for name in names},
+        "spread": {name: round_digits(value) for name, value in spread.items()},
+        "each": [{name: round_digits(value) for name, value in one.items()} for one in scores],
     }
 
 
-def short(value: float) -> float:
-    """Four digits."""
+def round_digits(value: float) -> float:
+    """Round to four significant digits."""
     return float(f"{value:.4g}")
 
 
-def commit() -> str:
-    """The commit that was measured; with a + if files differ from it."""
+def describe_commit() -> str:
+    """Return the short hash of the commit, with a + if tracked files differ from it."""
 
-    def git(*words: str) -> str:
-        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
 
     return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
 
 
-def row(result: dict[str, Any]) -> str:
-    """Of the table in RESULTS.md: means and, after ±, standard deviations over the seeds."""
+def format_row(result: dict[str, Any]) -> str:
+    """Format a row of the table in RESULTS.md: mean ± standard deviation over the seeds."""
     means, spread = result["mean"], result["spread"]
-    cells = [f"{means[name]:.3g} ± {spread[name]:.2g}" if name in means else "-" for name in SCORES]
+    cells = [f"{means[name]:.3g} ± {spread[name]:.2g}" if name in means else "-" for name in CRITERIA]
     return (
         "| " + " | ".join([result["date"], result["commit"], result["size"], str(len(result["seeds"])), *cells]) + " |"
     )
 
 
-def keep(result: dict[str, Any]) -> None:
-    """Write the record, in place of an older one of its size, and a row below the table in RESULTS.md."""
+def write_record(result: dict[str, Any]) -> None:
+    """Replace the record of this size and append a row to the table in RESULTS.md."""
     records = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.is_file() else {}
     RECORD.write_text(json.dumps({**records, result["size"]: result}, indent=1) + "\n", encoding="utf-8")
     lines = RESULTS.read_text(encoding="utf-8").splitlines()
-    begin = next(n for n, line in enumerate(lines) if line.startswith(SECTION))
-    end = next((n for n in range(begin + 1, len(lines)) if lines[n].startswith("## ")), len(lines))
-    last = max(n for n in range(begin, end) if lines[n].startswith("|"))
-    lines.insert(last + 1, row(result))
+    start = next(n for n, line in enumerate(lines) if line.startswith(SECTION))
+    end = next((n for n in range(start + 1, len(lines)) if lines[n].startswith("## ")), len(lines))
+    last_row = max(n for n in range(start, end) if lines[n].startswith("|"))
+    lines.insert(last_row + 1, format_row(result))
     RESULTS.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

@@ -1,19 +1,17 @@
-"""What shows at the seams of a result: the box paste beside the feathered one, the same generated faces in both.
+"""Visibility of seams: box and feathered blending of the same generated faces.
 
     python benchmarks/seams.py --audio FILE [--checkpoint_path FILE] [--strips DIR] VIDEO ...
 
-Without a checkpoint a stand-in makes the faces: the crop itself, blurred, too bright, its colour off by some levels
-more from frame to frame and from side to side, its jaw moved by the loudness of the sound. That is what leaks at seams
-of a well trained generator; it is no lip-sync.
+Without a checkpoint a stand-in makes the faces: the crop, blurred and too bright, with colour errors that vary over
+frames and space, and a jaw warped by the loudness of the audio. Such errors of a well-trained generator show at seams;
+there is no lip-sync. The first --frames frames of each video get new faces; MTCNN detects the boxes in every frame.
 
-The first --frames frames of each video are given new lips, their boxes found by MTCNN in every frame. In levels:
+step: mean |change by blending of the difference between neighbouring pixels| in grey levels, across the outline of the
+    box and within the band where the mask falls (between 0.02 and 0.98)
+flicker: mean |second temporal difference| in grey levels, in a ring of 3% of the box around its outline and within that
+    band, of the result and of the source
 
-step: mean |change that the paste made to the difference between neighbouring pixels|, on the pairs of pixels that the
-    outline of the box runs between, and over the band in which the mask falls (mask between 0.02 and 0.98)
-flicker: mean |second difference in time| of the grey picture, in a ring of 3 % of the box about that outline, and over
-    that band, in the result and in the source
-
-Milliseconds are of one thread, for putting one face back.
+Milliseconds are of one thread, per blended face.
 """
 
 from __future__ import annotations
@@ -29,51 +27,55 @@ import cv2
 import numpy as np
 
 from face_detection import build_detector
-from face_detection.tracks import fill_gaps, follow, smooth
-from wav2lip.crops import FACE_SIZE, Pads, cut, pad_boxes, resize, whole_pixels
-from wav2lip.lipsync import LipSync, sound_windows
-from wav2lip.lipsync.blending import BLENDS, build_blend, lower_face_mask, open_edges, place_of
-from wav2lip.lipsync.shown import Box, Shown, Target
+from face_detection.tracking.tracks import fill_gaps, smooth_boxes, track_single_face
+from wav2lip.engine.interface import FaceTarget, FrameItem
+from wav2lip.faces.boxes import Box, pad_boxes, round_boxes
+from wav2lip.faces.crops import FACE_SIZE, crop_box, resize
+from wav2lip.faces.framing import PUBLIC_FRAMING
+from wav2lip.lipsync import LipSync, mel_windows_from_file
+from wav2lip.lipsync.blending import MouthGeometry, build_blend, lower_face_mask, open_edges
 from wav2lip.media import probe, read_frames
 
 
 @dataclass(frozen=True)
 class Scene:
-    """Frames of a video with the one face in each."""
+    """Frames of a video with one face in each."""
 
     frames: np.ndarray  # (N, H, W, 3) uint8
-    targets: Sequence[Target]
+    targets: Sequence[FaceTarget]
 
 
-def scene(path: Path, count: int) -> Scene:
-    """The first frames of a video whose every frame has a face."""
+def read_scene(path: Path, count: int) -> Scene:
+    """Read the first frames of a video with a face in every frame."""
     frames = np.stack(list(itertools.islice(read_frames(path), count)))
-    found = [faces for (faces,) in (build_detector("mtcnn").detect([frame]) for frame in frames)]
-    filled, _ = fill_gaps(follow(found))
-    boxes = whole_pixels(smooth(pad_boxes(filled, Pads(), *frames.shape[1:3])), *frames.shape[1:3])
+    detections = [faces for (faces,) in (build_detector("mtcnn").detect([frame]) for frame in frames)]
+    boxes_filled, _ = fill_gaps(track_single_face(detections))
+    boxes = round_boxes(
+        smooth_boxes(pad_boxes(boxes_filled, PUBLIC_FRAMING.pads, *frames.shape[1:3])), *frames.shape[1:3]
+    )
     targets = []
-    for box, faces in zip(boxes, found, strict=True):
+    for box, faces in zip(boxes, detections, strict=True):
         assert box is not None, f"{path}: a frame without a face; give another video"
         points = max(faces, key=lambda face: face.area).landmarks if faces else None
-        targets.append(Target(box, None if points is None else np.array(points, np.float32)))
-    return surroundings(Scene(frames, targets))
+        targets.append(FaceTarget(box, None if points is None else np.array(points, np.float32)))
+    return crop_scene(Scene(frames, targets))
 
 
-def surroundings(given: Scene) -> Scene:
-    """The same with all of the frames left out that is far from any of the boxes."""
-    boxes = np.array([target.box for target in given.targets])
-    reach = int((boxes[:, 3] - boxes[:, 1]).max()) // 3
-    left, top = np.maximum(boxes[:, :2].min(axis=0) - reach, 0)
-    right, bottom = boxes[:, 2:].max(axis=0) + reach
+def crop_scene(scene: Scene) -> Scene:
+    """Crop all frames to the surroundings of the boxes."""
+    boxes = np.array([target.box for target in scene.targets])
+    margin = int((boxes[:, 3] - boxes[:, 1]).max()) // 3
+    left, top = np.maximum(boxes[:, :2].min(axis=0) - margin, 0)
+    right, bottom = boxes[:, 2:].max(axis=0) + margin
     targets = [
-        Target(tuple(box), None if target.landmarks is None else target.landmarks - np.float32([left, top]))
-        for target, box in zip(given.targets, (boxes - [left, top, left, top]).tolist(), strict=True)
+        FaceTarget(tuple(box), None if target.landmarks is None else target.landmarks - np.float32([left, top]))
+        for target, box in zip(scene.targets, (boxes - [left, top, left, top]).tolist(), strict=True)
     ]
-    return Scene(given.frames[:, top:bottom, left:right].copy(), targets)
+    return Scene(scene.frames[:, top:bottom, left:right].copy(), targets)
 
 
 def stand_in(crops: np.ndarray, mels: np.ndarray) -> np.ndarray:
-    """Crops as a generator might give them back, (N, R, R, 3) uint8."""
+    """Return crops with the errors of a generator, (N, R, R, 3) uint8."""
     rng, size = np.random.default_rng(0), crops.shape[1]
     x, y = np.meshgrid(np.arange(size, dtype=np.float32), np.arange(size, dtype=np.float32))
     slope = ((x / size - 0.5) * 8)[..., None]  # levels
@@ -82,54 +84,55 @@ def stand_in(crops: np.ndarray, mels: np.ndarray) -> np.ndarray:
     jaw = np.clip(1 - across**2, 0, None) * np.clip(below * 4, 0, 1) * np.clip(1 - below, 0, 1)
     faces = []
     for crop, opening in zip(crops, loudness, strict=True):
-        moved = cv2.remap(crop, x, (y - jaw * opening * 0.1 * size).astype(np.float32), cv2.INTER_LINEAR)
+        warped = cv2.remap(crop, x, (y - jaw * opening * 0.1 * size).astype(np.float32), cv2.INTER_LINEAR)
         colour = 6 + slope + rng.normal(0, 2, 3)
-        faces.append(np.clip(cv2.GaussianBlur(moved, (0, 0), 0.008 * size) + colour, 0, 255).astype(np.uint8))
+        faces.append(np.clip(cv2.GaussianBlur(warped, (0, 0), 0.008 * size) + colour, 0, 255).astype(np.uint8))
     return np.stack(faces)
 
 
-def generated(given: Scene, lipsync: LipSync | None, audio: Path, fps: float) -> tuple[np.ndarray, np.ndarray]:
-    """Crops and generated faces, (N, R, R, 3) uint8 each."""
-    size = FACE_SIZE if lipsync is None else lipsync.repainter.resolution
-    crops = np.stack([resize(cut(f, t.box), size, size) for f, t in zip(given.frames, given.targets, strict=True)])
-    windows = sound_windows(audio, fps)  # type: ignore[arg-type]
+def generate(scene: Scene, lipsync: LipSync | None, audio: Path, fps: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return crops and generated faces, (N, R, R, 3) uint8 each."""
+    size = FACE_SIZE if lipsync is None else lipsync.generator.resolution
+    crops = np.stack([resize(crop_box(f, t.box), size, size) for f, t in zip(scene.frames, scene.targets, strict=True)])
+    windows = mel_windows_from_file(audio, fps)  # type: ignore[arg-type]
     mels = np.stack([windows[n % len(windows)][None] for n in range(len(crops))])
     if lipsync is None:
         return crops, stand_in(crops, mels)
     batches = range(0, len(crops), 8)
-    return crops, np.concatenate([lipsync.repainter(crops[i : i + 8], mels[i : i + 8]) for i in batches])
+    return crops, np.concatenate([lipsync.generator(crops[i : i + 8], mels[i : i + 8]) for i in batches])
 
 
-def blended(given: Scene, crops: np.ndarray, faces: np.ndarray, name: str) -> tuple[np.ndarray, float]:
-    """The frames with the faces in them, and milliseconds for each."""
-    out, blend = given.frames.copy(), build_blend(name)
-    begun = time.process_time()
-    for n, target in enumerate(given.targets):
-        blend(Shown(n, out[n], [target]), target, crops[n], faces[n])
-    return out, (time.process_time() - begun) * 1000 / len(out)
+def blend_faces(scene: Scene, crops: np.ndarray, faces: np.ndarray, name: str) -> tuple[np.ndarray, float]:
+    """Return the frames with blended faces, and milliseconds per frame."""
+    out, blend = scene.frames.copy(), build_blend(name)
+    start = time.process_time()
+    for n, target in enumerate(scene.targets):
+        blend(FrameItem(n, out[n], [target]), target, crops[n], faces[n])
+    return out, (time.process_time() - start) * 1000 / len(out)
 
 
-def band_of(target: Target, shape: tuple[int, ...]) -> np.ndarray:
-    """Where the mask of a face falls, (H, W) bool."""
+def mask_band(target: FaceTarget, shape: tuple[int, ...]) -> np.ndarray:
+    """Return the pixels where the mask of a face falls, (H, W) bool."""
     left, top, right, bottom = target.box
-    mask = resize(lower_face_mask(place_of(target), open_edges(target, shape)), right - left, bottom - top)
+    mask = lower_face_mask(MouthGeometry.from_target(target), open_edges(target, shape))
+    mask = resize(mask, right - left, bottom - top)
     band = np.zeros(shape[:2], bool)
     band[top:bottom, left:right] = (mask > 0.02) & (mask < 0.98)
     return band
 
 
-def outline_of(box: Box, shape: tuple[int, ...]) -> np.ndarray:
-    """A ring of 3 % of the box about its edge, (H, W) bool."""
+def box_ring(box: Box, shape: tuple[int, ...]) -> np.ndarray:
+    """Return a ring of 3% of the box around its outline, (H, W) bool."""
     left, top, right, bottom = box
-    reach = max(1, round(0.03 * (bottom - top)))
+    margin = max(1, round(0.03 * (bottom - top)))
     ring = np.zeros(shape[:2], bool)
-    ring[max(0, top - reach) : bottom + reach, max(0, left - reach) : right + reach] = True
-    ring[top + reach : bottom - reach, left + reach : right - reach] = False
+    ring[max(0, top - margin) : bottom + margin, max(0, left - margin) : right + margin] = True
+    ring[top + margin : bottom - margin, left + margin : right - margin] = False
     return ring
 
 
 def step_at_box(change: np.ndarray, box: Box) -> float:
-    """Mean |jump of the change| over the outline of a box. change: (H, W, 3) result less source."""
+    """Return the mean |step of the change| across the outline of a box. change: (H, W, 3), result minus source."""
     left, top, right, bottom = box
     height, width = change.shape[:2]
     jumps = [
@@ -138,14 +141,14 @@ def step_at_box(change: np.ndarray, box: Box) -> float:
     return float(np.abs(np.concatenate(jumps)).mean())
 
 
-def step_in(change: np.ndarray, band: np.ndarray) -> float:
-    """Mean |difference between neighbours| of the change, within a band."""
+def step_in_band(change: np.ndarray, band: np.ndarray) -> float:
+    """Return the mean |difference between neighbours| of the change within a band."""
     across, down = np.abs(np.diff(change, axis=1))[:-1], np.abs(np.diff(change, axis=0))[:, :-1]
     return float((across[band[:-1, :-1]].mean() + down[band[:-1, :-1]].mean()) / 2)
 
 
 def flicker(frames: np.ndarray, regions: Sequence[np.ndarray]) -> float:
-    """Mean |second difference in time| over each frame's region."""
+    """Return the mean |second temporal difference| over the region of each frame."""
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32) for frame in frames]
     inner = regions[1:-1]
     return float(np.mean([
@@ -153,15 +156,17 @@ def flicker(frames: np.ndarray, regions: Sequence[np.ndarray]) -> float:
     ]))  # fmt: skip
 
 
-def strip(given: Scene, made: dict[str, np.ndarray], places: Sequence[int], height: int = 320) -> np.ndarray:
-    """Rows: source, box, feather; columns: frames."""
+def contact_sheet(
+    scene: Scene, results: dict[str, np.ndarray], numbers: Sequence[int], height: int = 320
+) -> np.ndarray:
+    """Lay out the source and each result as rows and frames as columns."""
     rows = []
-    for frames in (given.frames, *made.values()):
+    for frames in (scene.frames, *results.values()):
         cells = []
-        for n in places:
-            left, top, right, bottom = given.targets[n].box
-            reach = (bottom - top) // 4
-            cell = frames[n][max(0, top - reach) : bottom + reach, max(0, left - reach) : right + reach]
+        for n in numbers:
+            left, top, right, bottom = scene.targets[n].box
+            margin = (bottom - top) // 4
+            cell = frames[n][max(0, top - margin) : bottom + margin, max(0, left - margin) : right + margin]
             cells.append(resize(cell, round(height * cell.shape[1] / cell.shape[0]), height))
         width = min(cell.shape[1] for cell in cells)
         rows.append(np.hstack([cell[:, :width] for cell in cells]))
@@ -176,32 +181,35 @@ def main() -> None:
     parser.add_argument("--checkpoint_path", type=Path)
     parser.add_argument("--audio", required=True, type=Path)
     parser.add_argument("--frames", type=int, default=50)
-    parser.add_argument("--strips", type=Path, help="folder for pictures: source, box, feather")
+    parser.add_argument("--strips", type=Path, help="folder for contact sheets: source, box, feather")
     args = parser.parse_args()
     cv2.setNumThreads(1)
     lipsync = args.checkpoint_path and LipSync.from_checkpoint(args.checkpoint_path, device="cpu")
     print("| video | blend | step at the box | in the band | flicker at the box (source) | in the band (source) | ms |")
     print("|---|---|---|---|---|---|---|")
     for path in args.videos:
-        given = scene(path, args.frames)
-        crops, faces = generated(given, lipsync, args.audio, float(probe(path).require_video().fps))
-        shape = given.frames.shape[1:]
-        bands = [band_of(target, shape) for target in given.targets]
-        rings = [outline_of(target.box, shape) for target in given.targets]
-        still = flicker(given.frames, rings), flicker(given.frames, bands)
-        made = {}
-        for name in reversed(BLENDS):
-            made[name], ms = blended(given, crops, faces, name)
-            changes = [m.astype(np.float32) - f for m, f in zip(made[name], given.frames, strict=True)]
-            at_box = np.mean([step_at_box(c, t.box) for c, t in zip(changes, given.targets, strict=True)])
-            in_band = np.mean([step_in(c, band) for c, band in zip(changes, bands, strict=True)])
-            moving = flicker(made[name], rings), flicker(made[name], bands)
-            print(f"| {path.stem} | {name} | {at_box:.2f} | {in_band:.2f} | {moving[0]:.2f} ({still[0]:.2f}) "
-                  f"| {moving[1]:.2f} ({still[1]:.2f}) | {ms:.2f} |", flush=True)  # fmt: skip
+        scene = read_scene(path, args.frames)
+        crops, faces = generate(scene, lipsync, args.audio, float(probe(path).require_video().fps))
+        shape = scene.frames.shape[1:]
+        bands = [mask_band(target, shape) for target in scene.targets]
+        rings = [box_ring(target.box, shape) for target in scene.targets]
+        source_flicker = flicker(scene.frames, rings), flicker(scene.frames, bands)
+        results = {}
+        for name in ("box", "feather"):
+            results[name], ms = blend_faces(scene, crops, faces, name)
+            changes = [m.astype(np.float32) - f for m, f in zip(results[name], scene.frames, strict=True)]
+            at_box = np.mean([step_at_box(c, t.box) for c, t in zip(changes, scene.targets, strict=True)])
+            in_band = np.mean([step_in_band(c, band) for c, band in zip(changes, bands, strict=True)])
+            result_flicker = flicker(results[name], rings), flicker(results[name], bands)
+            flickers = [
+                f"{result:.2f} ({source:.2f})" for result, source in zip(result_flicker, source_flicker, strict=True)
+            ]
+            print(f"| {path.stem} | {name} | {at_box:.2f} | {in_band:.2f} | {' | '.join(flickers)} | {ms:.2f} |",
+                  flush=True)  # fmt: skip
         if args.strips:
             args.strips.mkdir(parents=True, exist_ok=True)
-            places = np.linspace(2, len(given.frames) - 3, 6).astype(int)
-            cv2.imwrite(str(args.strips / f"{path.stem}.jpg"), strip(given, made, places)[..., ::-1])
+            numbers = np.linspace(2, len(scene.frames) - 3, 6).astype(int)
+            cv2.imwrite(str(args.strips / f"{path.stem}.jpg"), contact_sheet(scene, results, numbers)[..., ::-1])
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""How much of what is put out of sync is found: a third of the clips shifted, a tenth given other clips' sound.
+"""Recovery of synthetic sync errors: a third of the clips is shifted, a tenth gets the audio of other clips.
 
-    python benchmarks/sync_recovery.py                          on talking heads that it makes itself
+    python benchmarks/sync_recovery.py                          on synthetic talking heads
     python benchmarks/sync_recovery.py --data DIR               on your own clips, which must be in sync
     python benchmarks/sync_recovery.py --data DIR --expert FILE
 
-Clips are cut into pieces, and copies of them judged by `python -m preprocess.sync`, started as a user would.
+Clips are cut into segments, copied with errors and checked by `python -m preprocess.sync`.
 """
 
 from __future__ import annotations
@@ -24,172 +24,174 @@ from pathlib import Path
 import numpy as np
 
 from face_detection import build_detector
-from preprocess.manifest import OK, Manifest, Record
-from preprocess.sync_verdicts import SyncSettings, judge, summary_of
+from preprocess.sync.decide import SyncSettings, decide, summarize
 from wav2lip.audio import load_wav
-from wav2lip.clips import AUDIO, Clip, ClipWriter, read_info
-from wav2lip.sample import Speaker, render, speak
+from wav2lip.dataset.clip import AUDIO, Clip, ClipWriter, read_info
+from wav2lip.execution.manifest import OK, Manifest, Record
+from wav2lip.synthetic import Speaker, render, speak
 
-FRAME = 640  # samples
+FPS = 25
+SAMPLES_PER_FRAME = 640
 KINDS = ("untouched", "shifted", "swapped")
 
 
 @dataclass(frozen=True)
 class Truth:
-    """What was done to a clip."""
+    """Error that was applied to a clip."""
 
     source: str
-    shift: int | None  # frames by which its sound was made later; None: it is another clip's
+    shift: int | None  # delay of the audio in frames; None: audio of another clip
 
 
 @dataclass(frozen=True)
-class Piece:
-    """A part of a clip that is in sync."""
+class Segment:
+    """Part of a clip that is in sync."""
 
     clip: Path
-    first: int
+    start: int  # first frame
     frames: int
     source: str
 
-    def sound(self, shift: int = 0) -> np.ndarray:
-        """Its sound, lying so many frames after its lips; what comes in at an end is what was said there."""
-        whole = load_wav(self.clip / AUDIO)
-        begin, end = (self.first - shift) * FRAME, (self.first - shift + self.frames) * FRAME
-        inside = whole[max(0, begin) : max(0, end)]
+    def read_audio(self, shift: int = 0) -> np.ndarray:
+        """Read the audio delayed by `shift` frames; the ends continue into the rest of the clip."""
+        wav = load_wav(self.clip / AUDIO)
+        begin, end = (self.start - shift) * SAMPLES_PER_FRAME, (self.start - shift + self.frames) * SAMPLES_PER_FRAME
+        inside = wav[max(0, begin) : max(0, end)]
         return np.pad(inside, (max(0, -begin), max(0, end - max(0, begin) - len(inside))))
 
 
 def make_clips(root: Path, speakers: int, seconds: float) -> None:
-    """Two takes of each made-up speaker, as clips."""
+    """Render two clips of each synthetic speaker."""
     detector = build_detector("haar")
     for number in range(speakers):
         speaker = Speaker.from_seed(number)
-        for take in range(2):
-            speech = speak(seconds, speaker, 2 * number + take)
-            frames = list(render(speech, speaker, 2 * number + take))
+        for clip_number in range(2):
+            speech = speak(seconds, speaker, 2 * number + clip_number)
+            frames = list(render(speech, speaker, 2 * number + clip_number))
             boxes = [faces[0].box for faces in detector.detect(frames[::10]) if faces]
             left, top, right, bottom = np.median(boxes, axis=0).round().astype(int)
-            with ClipWriter(root, f"speaker_{number:02d}/{take}") as clip:
+            with ClipWriter(root, f"speaker_{number:02d}/{clip_number}") as clip:
                 for n, frame in enumerate(frames):
                     clip.write_frame(n, frame[max(0, top) : bottom, max(0, left) : right])
-                clip.write_audio([speech.wav[: len(frames) * FRAME].astype(np.float32)])
+                clip.write_audio([speech.wav[: len(frames) * SAMPLES_PER_FRAME].astype(np.float32)])
 
 
-def pieces_of(root: Path, seconds: float) -> Iterator[Piece]:
-    """Every clip in pieces of about so many seconds."""
+def cut_segments(root: Path, seconds: float) -> Iterator[Segment]:
+    """Cut every clip into segments of about this length."""
     for audio in sorted(root.glob(f"*/*/{AUDIO}")):
         clip = Clip.open(audio.parent)
-        frames = min(int(clip.frames[-1]) + 1, len(load_wav(audio)) // FRAME)
+        frames = min(int(clip.frames[-1]) + 1, len(load_wav(audio)) // SAMPLES_PER_FRAME)
         count = max(1, round(frames / (25 * seconds)))
         edges = np.linspace(0, frames, count + 1).astype(int)
         source = (read_info(clip.path) or {}).get("source", clip.path.relative_to(root).as_posix())
         for first, last in pairwise(edges):
-            yield Piece(clip.path, int(first), int(last - first), source)
+            yield Segment(clip.path, int(first), int(last - first), source)
 
 
-def put_out_of_sync(pieces: list[Piece], root: Path, seed: int, shifted: float, swapped: float) -> dict[str, Truth]:
-    """Write the pieces as clips, with these shares of them shifted and given other clips' sound."""
+def write_errors(segments: list[Segment], root: Path, seed: int, shifted: float, swapped: float) -> dict[str, Truth]:
+    """Write the segments as clips; `shifted` and `swapped` are the shares with a shift and with other audio."""
     rng = np.random.default_rng(seed)
-    order = rng.permutation(len(pieces)).tolist()
+    order = rng.permutation(len(segments)).tolist()
     moved = set(order[: round(shifted * len(order))])
     others = order[len(moved) : len(moved) + (max(2, round(swapped * len(order))) if swapped else 0)]
-    giver = dict(zip(others, others[1:] + others[:1], strict=True))
+    donors = dict(zip(others, others[1:] + others[:1], strict=True))
     truth = {}
-    for number, piece in enumerate(pieces):
-        clip_id = f"{piece.clip.parent.name}_{piece.clip.name}/{piece.first:06d}"
+    for number, segment in enumerate(segments):
+        clip_id = f"{segment.clip.parent.name}_{segment.clip.name}/{segment.start:06d}"
         shift = int(rng.integers(3, 13) * rng.choice([-1, 1])) if number in moved else 0
-        sound = pieces[giver[number]].sound() if number in giver else piece.sound(shift)
-        truth[clip_id] = Truth(piece.source, None if number in giver else shift)
+        audio = segments[donors[number]].read_audio() if number in donors else segment.read_audio(shift)
+        truth[clip_id] = Truth(segment.source, None if number in donors else shift)
         with ClipWriter(root, clip_id) as clip:
-            for frame in range(piece.frames):
-                picture = piece.clip / f"{piece.first + frame}.jpg"
-                if picture.exists():
-                    os.link(picture, clip.folder / f"{frame}.jpg")
-            clip.write_audio([np.resize(sound, piece.frames * FRAME)])
-            info = {"source": piece.source, "start": piece.first / 25, "frames": piece.frames, "fps": 25}
+            for frame in range(segment.frames):
+                image = segment.clip / f"{segment.start + frame}.jpg"
+                if image.exists():
+                    os.link(image, clip.folder / f"{frame}.jpg")
+            clip.write_audio([np.resize(audio, segment.frames * SAMPLES_PER_FRAME)])
+            info = {"source": segment.source, "start": segment.start / 25, "frames": segment.frames, "fps": 25}
             clip.write_info(info)
     return truth
 
 
-def judged(root: Path, expert: str | None) -> tuple[dict[str, Record], str]:
-    """Run preprocess.sync; returns what it says of each clip, and of all."""
+def run_sync(root: Path, expert: str | None) -> tuple[dict[str, Record], str]:
+    """Run preprocess.sync; returns the record of each clip and the conclusion on all."""
     options = [] if expert is None else [f"expert='{expert}'"]
     command = [sys.executable, "-m", "preprocess.sync", f"data_root='{root}'", "workers=1", "correct=false", *options]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     settings = SyncSettings(expert=expert, correct=False)
     with Manifest(root) as manifest:
         measured = dict(manifest.records("sync"))
-    summary = summary_of(measured.values(), settings, [])
-    return {clip: judge(measured[clip], settings, summary["agreement_found"]) for clip in measured}, summary["verdict"]
+    summary = summarize(measured.values(), settings, [])
+    conclusion, agreement_found = summary["conclusion"], summary["agreement_found"]
+    if agreement_found is None:
+        raise SystemExit(conclusion)
+    return {clip: decide(record, settings, agreement_found) for clip, record in measured.items()}, conclusion
 
 
-def offsets_of_sources(records: dict[str, Record], truth: dict[str, Truth]) -> dict[str, int]:
-    """How far the sound of each source lies after its lips before anything is done to it, where that is sure."""
-    found = defaultdict(list)
+def estimate_source_offsets(records: dict[str, Record], truth: dict[str, Truth]) -> dict[str, int]:
+    """Return the audio delay of each source in frames before any error is applied, where it is confident."""
+    offsets_by_source = defaultdict(list)
     for clip, record in records.items():
-        if record.fate == OK:
-            found[truth[clip].source].append(record.figures["offset"])
-    return {source: round(float(np.median(offsets))) for source, offsets in found.items()}
+        if record.status == OK:
+            offsets_by_source[truth[clip].source].append(record.data["offset"])
+    return {source: round(float(np.median(offsets))) for source, offsets in offsets_by_source.items()}
 
 
 def confusion(
     records: dict[str, Record], truth: dict[str, Truth], before: dict[str, int]
 ) -> Counter[tuple[str, str]]:  # fmt: skip
-    """How often each kind of clip met each fate."""
+    """Count the outcomes of each kind of clip."""
     counts: Counter[tuple[str, str]] = Counter()
     for clip, true in truth.items():
         kind = "swapped" if true.shift is None else "shifted" if true.shift else "untouched"
-        if records[clip].fate != OK:
-            counts[kind, "set aside"] += 1
+        if records[clip].status != OK:
+            counts[kind, "dropped"] += 1
             continue
-        error = (
-            None if true.shift is None else records[clip].figures["offset"] - true.shift - before.get(true.source, 0)
-        )
+        error = None if true.shift is None else records[clip].data["offset"] - true.shift - before.get(true.source, 0)
         counts[kind, "right" if error is not None and abs(error) <= 1 else "wrong"] += 1
     return counts
 
 
-def table(counts: Counter[tuple[str, str]]) -> str:
-    """The confusion table in Markdown."""
+def format_table(counts: Counter[tuple[str, str]]) -> str:
+    """Format the confusion table in Markdown."""
     lines = [
-        "| truth | clips | sure, offset right to within 1 frame | sure, offset wrong | set aside |",
+        "| truth | clips | confident, offset within 1 frame | confident, offset wrong | dropped |",
         "|---|---|---|---|---|",
     ]
     for kind in KINDS:
-        found = [counts[kind, what] for what in ("right", "wrong", "set aside")]
-        lines.append(f"| {kind} | {sum(found)} | {found[0]} | {found[1]} | {found[2]} |")
+        cells = [counts[kind, outcome] for outcome in ("right", "wrong", "dropped")]
+        lines.append(f"| {kind} | {sum(cells)} | {cells[0]} | {cells[1]} | {cells[2]} |")
     return "\n".join(lines)
 
 
 def main() -> None:
-    """Entry point."""
+    """Measure and print a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="folder of clips that are in sync; made up if not given")
-    parser.add_argument("--expert", help="checkpoint of a SyncNet; bootstrap if not given")
-    parser.add_argument("--seconds", type=float, default=5.0, help="length of the pieces")
-    parser.add_argument("--speakers", type=int, default=30, help="made-up ones, two takes of each")
-    parser.add_argument("--seeds", type=int, default=3, help="draws of what is shifted and swapped, added up")
-    parser.add_argument("--all-swapped", action="store_true", help="every clip has another's sound")
+    parser.add_argument("--data", type=Path, help="folder of clips in sync; default: synthetic ones")
+    parser.add_argument("--expert", help="SyncNet checkpoint; default: bootstrap")
+    parser.add_argument("--seconds", type=float, default=5.0, help="length of a segment")
+    parser.add_argument("--speakers", type=int, default=30, help="number of synthetic speakers, two clips each")
+    parser.add_argument("--seeds", type=int, default=3, help="number of random selections, summed")
+    parser.add_argument("--all-swapped", action="store_true", help="give every clip the audio of another")
     args = parser.parse_args()
     total: Counter[tuple[str, str]] = Counter()
     with tempfile.TemporaryDirectory(dir=args.data.parent if args.data else None) as scratch:
-        data = args.data or Path(scratch) / "made"
+        data = args.data or Path(scratch) / "synthetic"
         if not args.data:
             make_clips(data, args.speakers, args.seconds)
-        pieces = list(pieces_of(data, args.seconds))
-        print(f"{len(pieces)} clips, {sum(p.frames for p in pieces) / 25:.0f} s")
-        truth = put_out_of_sync(pieces, Path(scratch) / "untouched", 0, 0, 0)
-        records, verdict = judged(Path(scratch) / "untouched", args.expert)
-        before = {} if args.all_swapped else offsets_of_sources(records, truth)
-        print(f"untouched: {verdict}; sources shifted by themselves: { {k: v for k, v in before.items() if v} }")
+        segments = list(cut_segments(data, args.seconds))
+        print(f"{len(segments)} clips, {sum(p.frames for p in segments) / 25:.0f} s")
+        truth = write_errors(segments, Path(scratch) / "untouched", 0, 0, 0)
+        records, conclusion = run_sync(Path(scratch) / "untouched", args.expert)
+        before = {} if args.all_swapped else estimate_source_offsets(records, truth)
+        print(f"untouched: {conclusion}; sources with an offset: { {k: v for k, v in before.items() if v} }")
         for seed in range(args.seeds):
             root = Path(scratch) / f"seed_{seed}"
-            truth = put_out_of_sync(pieces, root, seed, *((0, 1) if args.all_swapped else (1 / 3, 1 / 10)))
-            began = time.monotonic()
-            records, verdict = judged(root, args.expert)
+            truth = write_errors(segments, root, seed, *((0, 1) if args.all_swapped else (1 / 3, 1 / 10)))
+            start_time = time.monotonic()
+            records, conclusion = run_sync(root, args.expert)
             total += confusion(records, truth, before)
-            print(f"seed {seed}: {verdict} ({time.monotonic() - began:.0f} s)")
-    print(table(total))
+            print(f"seed {seed}: {conclusion} ({time.monotonic() - start_time:.0f} s)")
+    print(format_table(total))
 
 
 if __name__ == "__main__":

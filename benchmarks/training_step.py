@@ -1,10 +1,10 @@
-"""Seconds of a training step on this CPU: the plain way of the public release, each means that makes it faster, all.
+"""Seconds of a training step on this CPU: plain as upstream, with each optimisation alone, with all of them.
 
     python benchmarks/training_step.py [--steps expert generator gan] [--rounds 7] [--threads 2]
 
-Plain: float32, contiguous, Adam as it comes. Each way runs in a process of its own; the processes take turns of a step
-each, so that what else the machine does falls on all alike. Medians of wall time, and of the CPU time of all threads,
-which says more where the cores are shared; peak of resident memory. Synthetic batches: loading data is no part of it.
+Plain: float32, contiguous, default Adam. Each variant runs in its own process; the processes take turns, one step each,
+so that other load on the machine affects all of them. Medians of wall time and of the CPU time of all threads, which is
+more robust on shared cores; peak resident memory. Batches are synthetic: data loading is not included.
 """
 
 from __future__ import annotations
@@ -25,60 +25,61 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from models import SyncNet, VisualQualityDiscriminator, Wav2Lip
-from train.adversary import Adversary
 from train.data.samples import GeneratorInputs, SyncNetInputs
-from train.devices import adam, keep_freed_memory
-from train.generator_step import GeneratorStep
-from train.loss_weights import Line, LossWeights
-from train.losses import sync_loss
-from train.syncnet_step import SyncNetStep
-from train.trained import Trained
-from wav2lip.crops import mouths
+from train.devices import build_adam
+from train.losses.sync import sync_loss
+from train.losses.weights import LossWeights, PiecewiseLinear
+from train.steps.adversary import Adversary
+from train.steps.generator import GeneratorStep
+from train.steps.syncnet import SyncNetStep
+from train.trainable import TrainableModel
+from wav2lip.devices import keep_freed_memory
+from wav2lip.faces.tensors import crop_mouths
 
 BATCH = {"expert": 16, "generator": 4, "gan": 4}
 
 
 @dataclass(frozen=True)
-class Way:
-    """How a step is taken."""
+class Variant:
+    """Optimisations of a step."""
 
     channels_last: bool = False
     bf16: bool = False
     fused_adam: bool = False
-    keeps_memory: bool = False  # freed memory is kept for the next step instead of given back to the system
+    keep_memory: bool = False  # keep freed memory for the next step instead of returning it to the system
     compiled: bool = False
 
 
-PLAIN = Way()
-OURS = Way(channels_last=True, bf16=True, fused_adam=True, keeps_memory=True)
-WAYS = {
+PLAIN = Variant()
+OURS = Variant(channels_last=True, bf16=True, fused_adam=True, keep_memory=True)
+VARIANTS = {
     "plain": PLAIN,
-    "channels-last": Way(channels_last=True),
-    "bf16": Way(bf16=True),
-    "fused Adam": Way(fused_adam=True),
-    "memory kept": Way(keeps_memory=True),
-    "channels-last, bf16": Way(channels_last=True, bf16=True),
-    "all but memory kept": replace(OURS, keeps_memory=False),
+    "channels-last": Variant(channels_last=True),
+    "bf16": Variant(bf16=True),
+    "fused Adam": Variant(fused_adam=True),
+    "keep memory": Variant(keep_memory=True),
+    "channels-last, bf16": Variant(channels_last=True, bf16=True),
+    "all but keep memory": replace(OURS, keep_memory=False),
     "all": OURS,
     "all, compiled": replace(OURS, compiled=True),
 }
 
 
 def sync_batch(size: int) -> SyncNetInputs:
-    """Noise in the shape of the expert's batch."""
+    """Return noise in the shape of the expert's batch."""
     label = (torch.rand(size, 1) > 0.5).float()
-    moments = torch.arange(size)  # of the sounds and the mouths: only objectives over all pairs ask for them
-    return SyncNetInputs(torch.rand(size, 1, 80, 16), torch.rand(size, 15, 48, 96), label, moments, moments)
+    positions = torch.arange(size)  # only objectives over all pairs use them
+    return SyncNetInputs(torch.rand(size, 1, 80, 16), torch.rand(size, 15, 48, 96), label, positions, positions)
 
 
 def generator_batch(size: int) -> GeneratorInputs:
-    """Noise in the shape of the generator's batch."""
+    """Return noise in the shape of the generator's batch."""
     mels, target = torch.rand(size, 5, 1, 80, 16), torch.rand(size, 3, 5, 96, 96)
     return GeneratorInputs(torch.rand(size, 6, 5, 96, 96), mels, mels[:, 1], target)
 
 
 def plain_step(kind: str) -> Callable[[], object]:
-    """The step that the public release takes, from its description."""
+    """Return the step of upstream."""
     if kind == "expert":
         expert, batch = SyncNet(), sync_batch(BATCH[kind])
         optimizer = torch.optim.Adam(expert.parameters(), 1e-4)
@@ -89,81 +90,83 @@ def plain_step(kind: str) -> Callable[[], object]:
             optimizer.step()
 
         return sync_step
-    return plain_generator_step(generator_batch(BATCH[kind]), with_critic=kind == "gan")
+    return plain_generator_step(generator_batch(BATCH[kind]), with_discriminator=kind == "gan")
 
 
-def plain_generator_step(batch: GeneratorInputs, with_critic: bool) -> Callable[[], object]:
-    """Reconstruction and sync, and the critic's verdict, whose own gradients are computed and thrown away."""
-    generator, expert, critic = Wav2Lip(), SyncNet().eval().requires_grad_(False), VisualQualityDiscriminator()
+def plain_generator_step(batch: GeneratorInputs, with_discriminator: bool) -> Callable[[], object]:
+    """Return a step on reconstruction and sync, with a discriminator whose gradients are computed twice."""
+    generator, expert, discriminator = Wav2Lip(), SyncNet().eval().requires_grad_(False), VisualQualityDiscriminator()
     optimizer = torch.optim.Adam(generator.parameters(), 1e-4)
-    critic_optimizer = torch.optim.Adam(critic.parameters(), 1e-4)
+    discriminator_optimizer = torch.optim.Adam(discriminator.parameters(), 1e-4)
 
-    def judged(faces: Tensor, real: float) -> Tensor:
-        score = critic(faces)
+    def gan_loss(faces: Tensor, real: float) -> Tensor:
+        score = discriminator(faces)
         return F.binary_cross_entropy(score, torch.full_like(score, real))
 
     def step() -> None:
         optimizer.zero_grad()
-        critic_optimizer.zero_grad()
+        discriminator_optimizer.zero_grad()
         fake = generator(batch.frame_mels, batch.faces)
-        loss = 0.9 * F.l1_loss(fake, batch.target) + 0.03 * sync_loss(*expert(batch.window_mel, mouths(fake)))
-        if with_critic:
-            loss = loss + 0.07 * judged(fake, 1.0)
+        loss = 0.9 * F.l1_loss(fake, batch.target) + 0.03 * sync_loss(*expert(batch.window_mel, crop_mouths(fake)))
+        if with_discriminator:
+            loss = loss + 0.07 * gan_loss(fake, 1.0)
         loss.backward()
         optimizer.step()
-        if with_critic:
-            critic_optimizer.zero_grad()
-            judged(batch.target, 1.0).backward()
-            judged(fake.detach(), 0.0).backward()
-            critic_optimizer.step()
+        if with_discriminator:
+            discriminator_optimizer.zero_grad()
+            gan_loss(batch.target, 1.0).backward()
+            gan_loss(fake.detach(), 0.0).backward()
+            discriminator_optimizer.step()
 
     return step
 
 
-def our_step(kind: str, way: Way) -> Callable[[], object]:
-    """The step of this project's trainers, taken in a way."""
-    fabric = Fabric(accelerator="cpu", devices=1, precision="bf16-mixed" if way.bf16 else "32-true")
-    if way.keeps_memory:
+def our_step(kind: str, variant: Variant) -> Callable[[], object]:
+    """Return the step of this project's trainers in a variant."""
+    fabric = Fabric(accelerator="cpu", devices=1, precision="bf16-mixed" if variant.bf16 else "32-true")
+    if variant.keep_memory:
         keep_freed_memory()
 
-    def trained(network: nn.Module) -> Trained:
-        if way.channels_last:
+    def build_model(network: nn.Module) -> TrainableModel:
+        if variant.channels_last:
             network = network.to(memory_format=torch.channels_last)
-        optimizer = adam(network, 1e-4, (0.9, 0.999)) if way.fused_adam else torch.optim.Adam(network.parameters())
+        optimizer = (
+            build_adam(network, 1e-4, (0.9, 0.999)) if variant.fused_adam else torch.optim.Adam(network.parameters())
+        )
         wrapped, optimizer = fabric.setup(network, optimizer)
-        if way.compiled:
+        if variant.compiled:
             network.compile(dynamic=False)
-        return Trained(wrapped, optimizer)
+        return TrainableModel(wrapped, optimizer)
 
     if kind == "expert":
-        networks = [trained(SyncNet())]
+        networks = [build_model(SyncNet())]
         step: SyncNetStep | GeneratorStep = SyncNetStep(fabric, networks[0].network)
         batch: SyncNetInputs | GeneratorInputs = sync_batch(BATCH[kind])
     else:
-        networks = [trained(Wav2Lip()), *([trained(VisualQualityDiscriminator())] if kind == "gan" else [])]
-        expert = SyncNet().to(memory_format=torch.channels_last if way.channels_last else torch.contiguous_format)
+        networks = [build_model(Wav2Lip()), *([build_model(VisualQualityDiscriminator())] if kind == "gan" else [])]
+        expert = SyncNet().to(memory_format=torch.channels_last if variant.channels_last else torch.contiguous_format)
         adversary = Adversary(fabric, networks[1].network) if kind == "gan" else None
-        sync, critic = (Line.of(name, weight) for name, weight in (("sync", 0.03), ("critic", 0.07)))
-        weights = LossWeights(sync=sync, sync_on=sync, sync_threshold=0.0, critic=critic if adversary else None)
+        sync, disc = (PiecewiseLinear.from_config(*weight) for weight in (("syncnet_wt", 0.03), ("disc_wt", 0.07)))
+        weights = LossWeights(syncnet=sync, syncnet_on=sync, sync_threshold=0.0, disc=disc if adversary else None)
         step = GeneratorStep(fabric, networks[0].network, expert, weights, adversary=adversary)
         batch = generator_batch(BATCH[kind])
 
     number = itertools.count()
 
-    def take() -> None:
-        step.begin(next(number))
+    def run_step() -> None:
+        step.set_step(next(number))
         step.backward(batch)  # type: ignore[arg-type]
         for network in networks:
-            network.update(fabric)
+            network.optimizer_step(fabric)
 
-    return take
+    return run_step
 
 
-def serve(kind: str, way: Way, threads: int, pipe: mp.connection.Connection) -> None:
-    """Take a step whenever told to, and say what it took."""
+def serve(kind: str, variant: Variant, threads: int, pipe: mp.connection.Connection) -> None:
+    """Take a step on each request and send its wall and CPU seconds; at the end send the peak memory in GiB."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    step = plain_step(kind) if way == PLAIN else our_step(kind, way)
+    step = plain_step(kind) if variant == PLAIN else our_step(kind, variant)
     step()
     pipe.send((0.0, 0.0))
     while pipe.recv():
@@ -173,16 +176,18 @@ def serve(kind: str, way: Way, threads: int, pipe: mp.connection.Connection) -> 
     pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
 
 
-def measure(kind: str, ways: dict[str, Way], rounds: int, threads: int) -> dict[str, tuple[float, float, float]]:
-    """Median wall and CPU seconds of a step for each way, in turns, and the peak of memory in GiB."""
+def measure(
+    kind: str, variants: dict[str, Variant], rounds: int, threads: int
+) -> dict[str, tuple[float, float, float]]:
+    """Return median wall and CPU seconds of a step and peak memory in GiB for each variant."""
     context = mp.get_context("spawn")
     pipes, processes = {}, []
-    for name, way in ways.items():
+    for name, variant in variants.items():
         pipes[name], theirs = context.Pipe()
-        processes.append(context.Process(target=serve, args=(kind, way, threads, theirs), daemon=True))
+        processes.append(context.Process(target=serve, args=(kind, variant, threads, theirs), daemon=True))
         processes[-1].start()
-        pipes[name].recv()  # one after another: they would start no faster together
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+        pipes[name].recv()  # starting them together would be no faster
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in variants}
     for _ in range(rounds):
         for name, pipe in pipes.items():
             pipe.send(True)
@@ -200,18 +205,20 @@ def measure(kind: str, ways: dict[str, Way], rounds: int, threads: int) -> dict[
 def main() -> None:
     """Measure and print a Markdown table for each step."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", nargs="+", choices=BATCH, default=list(BATCH), help="whose steps")
-    parser.add_argument("--ways", nargs="+", choices=WAYS, default=[name for name in WAYS if "compiled" not in name])
-    parser.add_argument("--rounds", type=int, default=7, help="steps of each way")
+    parser.add_argument("--steps", nargs="+", choices=BATCH, default=list(BATCH), help="trainers")
+    parser.add_argument(
+        "--variants", nargs="+", choices=VARIANTS, default=[name for name in VARIANTS if "compiled" not in name]
+    )
+    parser.add_argument("--rounds", type=int, default=7, help="steps of each variant")
     parser.add_argument("--threads", type=int, default=2, help="threads of each process")
     args = parser.parse_args()
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin for work starve others on shared cores
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads starve others on shared cores
     for kind in args.steps:
-        ways = {name: WAYS[name] for name in dict.fromkeys(["plain", *args.ways])}
-        result = measure(kind, ways, args.rounds, args.threads)
+        variants = {name: VARIANTS[name] for name in dict.fromkeys(["plain", *args.variants])}
+        result = measure(kind, variants, args.rounds, args.threads)
         wall, cpu, _ = result["plain"]
         print(f"\n{kind}, batch {BATCH[kind]}, {args.threads} threads, medians of {args.rounds}\n")
-        print("| way | wall, s | times faster | CPU, s | times less | peak, GiB |\n|---|---|---|---|---|---|")
+        print("| variant | wall, s | speed-up | CPU, s | CPU speed-up | peak, GiB |\n|---|---|---|---|---|---|")
         for name, (w, c, peak) in result.items():
             print(f"| {name} | {w:.3f} | {wall / w:.2f} | {c:.3f} | {cpu / c:.2f} | {peak:.1f} |", flush=True)
 
