@@ -1,6 +1,6 @@
-"""Two trainings of a thin expert, as docs/curves.md tells them: what well and what ill look like.
+"""Loss curves of two runs of a thin expert for docs/curves.md: one that learns and one on swapped audio.
 
-python -m docs.figures.curves good=RUN wrong=RUN    takes the points from the logs of such runs
+python -m docs.figures.curves good=RUN wrong=RUN    reads the points from the TensorBoard logs of two runs
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from docs.figures.canvas import PALE
 
 POINTS = Path(__file__).with_name("curves.json")
-TITLES = {"good": "18 clips with their own sound", "wrong": "the same clips with one another's sound"}
-CURVES = {"train/loss": ("#8a979f", "trained on"), "val/loss": ("#b3480f", "held out")}
+TITLES = {"good": "18 clips with their own audio", "wrong": "the same clips with swapped audio"}
+CURVES = {"train/loss": ("#8a979f", "training"), "val/loss": ("#b3480f", "validation")}
 Curve = list[tuple[int, float]]  # step, value
 
 
 def draw() -> Figure:
-    """Loss trained on and held out, side by side, with the loss of a guess."""
+    """Draw training and validation loss of both runs beside the loss of chance."""
     runs: dict[str, dict[str, Curve]] = json.loads(POINTS.read_text(encoding="utf-8"))
     figure = Figure((8, 3.0))
     for number, (name, title) in enumerate(TITLES.items()):
@@ -35,19 +35,19 @@ def draw() -> Figure:
 
 
 def _panel(axes: Axes, run: dict[str, Curve], title: str) -> None:
-    for name, (colour, words) in CURVES.items():
+    for name, (color, label) in CURVES.items():
         steps, values = zip(*run[name], strict=True)
-        axes.plot(steps, values, color=colour, lw=1.5, label=words)
+        axes.plot(steps, values, color=color, lw=1.5, label=label)
     axes.axhline(math.log(2), color=PALE, lw=0.8, ls="--")
-    axes.text(2, math.log(2) - 0.07, "a guess: 0.69", fontsize=8, color=PALE)
+    axes.text(2, math.log(2) - 0.07, "chance: 0.69", fontsize=8, color=PALE)
     axes.set_ylim(0, 1.2)
     axes.set_title(title, fontsize=9.5)
     axes.set_xlabel("step")
     axes.legend(frameon=False, fontsize=8, loc="upper right")
 
 
-def take(runs: dict[str, Path]) -> None:
-    """Keep the points of runs, given by their checkpoint folders."""
+def record(runs: dict[str, Path]) -> None:
+    """Store the points of runs, given by their checkpoint folders."""
     points = {
         name: {curve: _points(folder / "tensorboard", curve) for curve in CURVES} for name, folder in runs.items()
     }
@@ -60,4 +60,4 @@ def _points(folder: Path, curve: str) -> Curve:
 
 
 if __name__ == "__main__":
-    take({name: Path(folder) for name, _, folder in (word.partition("=") for word in sys.argv[1:])})
+    record({name: Path(folder) for name, _, folder in (word.partition("=") for word in sys.argv[1:])})

@@ -1,22 +1,22 @@
-"""The programs and the files that they pass on."""
+"""Programs and the files that pass between them."""
 
 from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from docs.figures.canvas import FACE, FILE, INK, NETWORK, SOUND, arrow, box, sheet
+from docs.figures.canvas import AUDIO, FACE, FILE, INK, NETWORK, arrow, box, sheet
 from preprocess.pipeline import STAGES
 
-SECOND_ROW = 5  # stages in the first row
+STAGES_PER_ROW = 5
 
 
 def draw() -> Figure:
-    """From a folder of videos to a video with new lips."""
+    """Draw the way from a folder of videos to a lip-synced video."""
     figure, axes = sheet(8, 4.6)
     axes.text(2, 2.2, "python -m preprocess", weight="bold", va="center")
     box(axes, 2, 4, 76, 13, "", "#fafafa")
     for number, stage in enumerate(STAGES):
-        row, column = divmod(number, SECOND_ROW)
+        row, column = divmod(number, STAGES_PER_ROW)
         x, y = 16 + 12 * column, 5.2 + 6 * row
         box(axes, x, y, 10, 4.4, stage, NETWORK)
         if column:
@@ -35,12 +35,12 @@ def draw() -> Figure:
     arrow(axes, (48, 28), (48, 31))
     box(axes, 62, 31, 12, 5, "generator", FILE)
     arrow(axes, (58, 33.5), (62, 33.5))
-    box(axes, 2, 39, 18, 5, "face:\nvideo or picture", FACE)
-    box(axes, 24, 39, 10, 5, "any sound", SOUND)
+    box(axes, 2, 39, 18, 5, "face:\nvideo or image", FACE)
+    box(axes, 24, 39, 10, 5, "audio", AUDIO)
     box(axes, 38, 39, 20, 5, "python -m wav2lip.infer", NETWORK)
     arrow(axes, (34, 41.5), (38, 41.5))
     axes.plot([11, 11, 48, 48], [44, 45.2, 45.2, 44.2], color=INK, lw=1)
     arrow(axes, (68, 36), (54, 39))
-    box(axes, 62, 39, 12, 5, "video with\nnew lips", FILE)
+    box(axes, 62, 39, 12, 5, "lip-synced\nvideo", FILE)
     arrow(axes, (58, 41.5), (62, 41.5))
     return figure
