@@ -39,6 +39,7 @@ def media(tmp_path_factory) -> Path:
     write_wav(folder / "audio.wav", tone(0.4))
     write_wav(folder / "minute.wav", tone(60.0))
     write_wav(folder / "seconds.wav", tone(8.0))
+    write_wav(folder / "long.wav", tone(30.0))  # its job still runs when a slow client has sent another
     return folder
 
 

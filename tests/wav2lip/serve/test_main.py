@@ -82,7 +82,7 @@ def test_endless_slow_and_huge_bodies_are_rejected(media, tmp_path):
 
 
 def wait_for_frames(client: httpx.Client, job_id: str) -> None:
-    """Wait until some frames of a job are generated, long before all 200 are."""
+    """Wait until some frames of a job are generated, long before all 750 are."""
     deadline = time.monotonic() + 60
     while (job := client.get(f"/v1/jobs/{job_id}").json())["progress"]["done"] < 20:
         assert time.monotonic() < deadline, job
@@ -93,9 +93,9 @@ def wait_for_frames(client: httpx.Client, job_id: str) -> None:
 def test_jobs_survive_kill_and_shutdown(media, tmp_path):
     data = tmp_path / "data"
     with server_process(media, data) as server:
-        running = submit_job(server.client, media, "seconds.wav").json()["id"]
-        wait_for_frames(server.client, running)
+        running = submit_job(server.client, media, "long.wav").json()["id"]
         queued = submit_job(server.client, media).json()["id"]
+        wait_for_frames(server.client, running)
         server.stop(signal.SIGKILL)
     with server_process(media, data) as server:
         assert server.client.get(f"/v1/jobs/{queued}").json()["state"] == "queued"
@@ -103,7 +103,7 @@ def test_jobs_survive_kill_and_shutdown(media, tmp_path):
         assert server.stop(signal.SIGTERM) == 0  # while the job runs
     with server_process(media, data) as server:
         jobs = [wait_for_end(server.client, job_id) for job_id in (running, queued)]
-        assert [(job["state"], job["frames"]) for job in jobs] == [("done", 200), ("done", 10)]
+        assert [(job["state"], job["frames"]) for job in jobs] == [("done", 750), ("done", 10)]
         assert {path.name.partition(".")[0] for path in list_files(data / "results")} == {running, queued}
         assert server.stop(signal.SIGINT) == 0
 
