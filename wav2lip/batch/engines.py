@@ -19,7 +19,7 @@ from wav2lip.sadtalker import SadTalker
 from wav2lip.types import PathType
 
 RESULTS = "lipsync"  # stage
-FORMAT = 1  # incremented when the same inputs and options give another result than before
+FORMAT = 2  # incremented when the same inputs and options give another result than before
 WITHOUT_EFFECT = ("cache", "max_pixels")  # options that change no frame
 
 
@@ -90,7 +90,7 @@ class SadTalkerFactory(EngineFactory):
         device = self.device_of(worker)
         return SadTalker.from_checkpoint(
             self.checkpoint, device, self.detector, self.s3fd_weights, self.landmark_weights,
-            load_mouth=lambda path: MouthStage.from_checkpoint(path, device),
+            load_mouth=lambda path: MouthStage.from_checkpoint(path, device, self.s3fd_weights),
         )  # fmt: skip
 
 

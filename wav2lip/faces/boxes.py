@@ -42,3 +42,15 @@ def round_boxes(boxes: np.ndarray, height: int, width: int) -> list[Box | None]:
         left, top, right, bottom = max(0, left), max(0, top), min(width, right), min(height, bottom)
         rounded.append((left, top, right, bottom) if left < right and top < bottom else None)
     return rounded
+
+
+def move_box(box: np.ndarray, transform: np.ndarray) -> np.ndarray:
+    """Return the box around the ellipse in a box, moved by an affine transform: detectors box a tilted face so.
+
+    The box around the corners would grow by a fifth of its width with a tilt of ten degrees, a detected one does not.
+    box: (4,) pixels. transform: (2, 3), for (x, y, 1). Returns: (4,) float64.
+    """
+    low, high = np.asarray(box, np.float64).reshape(2, 2)
+    center = transform[:, :2] @ ((low + high) / 2) + transform[:, 2]
+    radii = np.linalg.norm(transform[:, :2] * ((high - low) / 2), axis=1)
+    return np.concatenate([center - radii, center + radii])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import replace
@@ -11,11 +12,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from face_detection import Detector, build_detector
 from wav2lip.audio.mel_stream import MelStream
-from wav2lip.devices import choose_devices
+from wav2lip.devices import choose_devices, inference_dtype
+from wav2lip.engine.face_location import build_matching_detector
 from wav2lip.engine.interface import FaceTarget, FrameItem
 from wav2lip.faces.boxes import Pads, pad_boxes, round_boxes
 from wav2lip.faces.framing import resolve_pads
+from wav2lip.faces.redetection import redetect_face
 from wav2lip.faces.roll_alignment import keep_roll
 from wav2lip.lipsync.audio_input import mel_windows_from_file
 from wav2lip.lipsync.backends.exported import load_backend
@@ -29,19 +33,50 @@ from wav2lip.types import PathType
 BATCH_SIZE = 8  # frames
 MIN_FACE_PIXELS = 16  # width and height of a padded face
 
+logger = logging.getLogger(__name__)
+
 
 class MouthStage:
     """Generate and blend the mouth of each frame."""
 
-    def __init__(self, generator: Backend, device: torch.device | Sequence[torch.device]):
-        """generator: its framing sets the pads that are added to the faces."""
+    def __init__(
+        self, generator: Backend, device: torch.device | Sequence[torch.device], detector: Detector | None = None
+    ):
+        """generator: its framing sets the pads that are added to the faces.
+
+        detector: that of the generator's training data; None: boxes of any detector are used as they are.
+        """
         self.generator = GeneratorRuntime(generator, device)
         self.pads = resolve_pads(None, generator.framing)
+        self.detector = detector
 
     @classmethod
-    def from_checkpoint(cls, path: Path, device: str = "auto") -> MouthStage:
-        """Load a generator. Raises: InputError if the file or the device cannot be used."""
-        return cls(load_backend(path), choose_devices(device))
+    def from_checkpoint(cls, path: Path, device: str = "auto", s3fd_weights: PathType | None = None) -> MouthStage:
+        """Load a generator and the detector of its training data, see `build_matching_detector`.
+
+        Raises: InputError if the file or the device cannot be used; DetectorError for a file of S3FD's weights.
+        """
+        devices, generator = choose_devices(device), load_backend(path)
+        weights = None if s3fd_weights is None else Path(s3fd_weights)
+
+        def build(name: str) -> Detector:
+            return build_detector(name, weights=weights, device=devices[0], dtype=inference_dtype(devices[0]))
+
+        own = None if generator.framing is None else generator.framing.detector
+        return cls(generator, devices, build_matching_detector(build, "auto", own))
+
+    def find_box(self, frame: np.ndarray, box: np.ndarray) -> np.ndarray:
+        """Return the box of a face as in the training data of the generator, without its pads: (4,) pixels.
+
+        frame: (H, W, 3) uint8 RGB. box: (4,) of any detector; returned if the own detector does not find the face.
+        """
+        if self.detector is None:
+            return box
+        face = redetect_face(self.detector, frame, box)
+        if face is None:
+            logger.warning("--mouth: %s does not find the face; the mouth may be less in sync", self.detector.name)
+            return box
+        return np.array(face.box)
 
     def __call__(
         self, items: Iterable[FrameItem], audio: PathType, fps: Fraction

@@ -29,7 +29,7 @@ FILE_FLAGS = (
 # Flags of SadTalker's inference.py for its mesh video, which change nothing in a result.
 UNUSED_FLAGS = ("net_recon", "init_path", "use_last_fc", "bfm_folder", "bfm_model", "focal", "center", "camera_d",
                 "z_near", "z_far")  # fmt: skip
-DETECTOR_HELP = "face detector; auto: RetinaFace if it is in the checkpoints, else MTCNN; both have landmarks"
+DETECTOR_HELP = "face detector of the photo; auto: RetinaFace if its file is there, else MTCNN; both have landmarks"
 RESULT_NAME = "%Y_%m_%d_%H.%M.%S"  # format of SadTalker's results
 
 
@@ -83,7 +83,7 @@ def animate(argv: list[str] | None = None) -> None:
     engine = SadTalker.from_checkpoint(
         args.checkpoint_dir, device, args.detector, args.s3fd_weights, args.landmark_weights,
         args.old_version,
-        lambda path: MouthStage.from_checkpoint(path, device),
+        lambda path: MouthStage.from_checkpoint(path, device, args.s3fd_weights),
     )  # fmt: skip
     bars = ProgressBars()
     audio = None if args.driven_audio is None else Path(args.driven_audio)

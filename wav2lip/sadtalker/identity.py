@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from wav2lip.engine.prepared.file import PreparedFile, read_prepared, write_prepared
 from wav2lip.errors import InputError
+from wav2lip.faces.boxes import move_box
 from wav2lip.faces.landmark_alignment import TEMPLATE, TEMPLATE_BOX, fit_similarity
 from wav2lip.sadtalker.networks import ANGLES, EXPRESSION, TRANSLATION, HeadNetworks
 from wav2lip.sadtalker.source.alignment import align_head, fit_head
@@ -83,11 +84,19 @@ def cut_face(portrait: Portrait, mode: str, side: int, compat: str = "none") -> 
     landmarks = region.to_region(portrait.landmarks * scale, side).astype(np.float32)
     if portrait.box is None:
         transform = fit_similarity(TEMPLATE, five_points(landmarks).astype(np.float64))
-        corners = np.array(TEMPLATE_BOX).reshape(2, 2) @ transform[:, :2].T + transform[:, 2]
+        box = move_box(np.array(TEMPLATE_BOX), transform)
     else:
-        corners = region.to_region(np.array(portrait.box).reshape(2, 2) * scale, side)
-    left, top, right, bottom = np.concatenate([corners.min(axis=0), corners.max(axis=0)]).tolist()
+        box = region.to_region(np.array(portrait.box).reshape(2, 2) * scale, side).ravel()
+    left, top, right, bottom = box.tolist()
     return CutFace(photo, region, region.cut(photo, side), landmarks, (left, top, right, bottom))
+
+
+def frame_mouth(identity: Identity, find_box: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Identity:
+    """Replace the face box by that of another detector. find_box: see `wav2lip.sadtalker.pipeline.MouthStage`."""
+    side, region = len(identity.image), identity.region
+    box = find_box(identity.photo, region.to_photo(np.array(identity.box).reshape(2, 2), side).ravel())
+    left, top, right, bottom = region.to_region(box.reshape(2, 2), side).ravel().tolist()
+    return replace(identity, box=(left, top, right, bottom))
 
 
 def photo_coefficients(networks: HeadNetworks, image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:

@@ -34,7 +34,7 @@ from wav2lip.prefetch import close_together, prefetch
 from wav2lip.restoration.enhancement import RestorerCache, load_enhancer
 from wav2lip.sadtalker.checkpoints import CheckpointFolder
 from wav2lip.sadtalker.compositing import build_composition
-from wav2lip.sadtalker.identity import Identity, build_identity, cut_face, photo_coefficients
+from wav2lip.sadtalker.identity import Identity, build_identity, cut_face, frame_mouth, photo_coefficients
 from wav2lip.sadtalker.intermediate_files import save_intermediate_files
 from wav2lip.sadtalker.motion.coefficients import MotionSettings, ReferenceMotion, predict_coefficients
 from wav2lip.sadtalker.motion.free_view import head_angles
@@ -61,6 +61,9 @@ Stage = Callable[[FrameGenerator], FrameGenerator]
 
 class MouthStage(Protocol):
     """Draw the mouth of a Wav2Lip generator into rendered frames."""
+
+    def find_box(self, frame: np.ndarray, box: np.ndarray) -> np.ndarray:
+        """Return the box (4,) of a face of a frame (H, W, 3) as in the generator's training data; box: any other."""
 
     def __call__(self, items: Iterable[FrameItem], audio: PathType, fps: Fraction) -> FrameGenerator:
         """Yield the frames with another mouth. audio: file with the driving audio. fps: of the frames."""
@@ -219,15 +222,18 @@ class SadTalker:
         with contextlib.ExitStack() as resources:
             audio_file = resources.enter_context(audio_as_file(_driving_audio(audio, options), options.audio_track))
             video = None if outfile is None else self._video(outfile, fps, audio_file, options)
-            stages = self._finishing_stages(options, audio_file, fps)
+            enhance, mouth = load_enhancer(options, self._restorers), self._mouth(options)
+            draw_mouth = _unchanged if mouth is None else partial(mouth, audio=audio_file, fps=fps)
             progress("mel", 0, 1)
             speech = _load_speech(audio_file, options)
             progress("mel", 1, 1)
             identity = self.prepare(face, options, "", progress, is_cancelled)
+            if mouth is not None:
+                identity = frame_mouth(identity, mouth.find_box)
             motion = self._motion(identity, speech, options, fps, progress, is_cancelled)
             if intermediate_dir is not None:
                 save_intermediate_files(intermediate_dir, identity, motion)
-            items = self._run(identity, motion, options, stages, video)
+            items = self._run(identity, motion, options, [draw_mouth, enhance], video)
             length = len(motion.positions)
             return FrameStream(items, length, length, fps, audio_file, resources.pop_all(), is_cancelled)
 
@@ -238,14 +244,13 @@ class SadTalker:
         trim_audio = options.compat == "public"
         return VideoWriter(outfile, fps, audio, options.encoding, trim_audio=trim_audio, comment=comment)
 
-    def _finishing_stages(self, options: SadTalkerOptions, audio: PathType, fps: Fraction) -> list[Stage]:
-        """Load the networks that follow the renderer: before and after the composition."""
-        enhance = load_enhancer(options, self._restorers)
+    def _mouth(self, options: SadTalkerOptions) -> MouthStage | None:
+        """Load the generator of the mouth."""
         if options.mouth is None:
-            return [_unchanged, enhance]
+            return None
         if self._load_mouth is None:
             raise InputError(f"--mouth={options.mouth}: this engine was built without Wav2Lip; set load_mouth")
-        return [partial(self._load_mouth(options.mouth), audio=audio, fps=fps), enhance]
+        return self._load_mouth(options.mouth)
 
     def _motion(
         self, identity: Identity, speech: SpeechMel, options: SadTalkerOptions, fps: Fraction, progress: OnProgress,

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from wav2lip.engine.interface import FaceTarget, FrameItem
-from wav2lip.faces.boxes import round_boxes
+from wav2lip.faces.boxes import move_box, round_boxes
 from wav2lip.faces.landmark_alignment import fit_similarity
 from wav2lip.sadtalker.identity import Identity
 from wav2lip.sadtalker.motion.windows import WINDOW_FRAMES, motion_windows
@@ -68,8 +68,5 @@ def move_face(identity: Identity, source: np.ndarray, driving: np.ndarray) -> Se
     pixels = [(keypoints[:, :2].astype(np.float64) + 1) * (side - 1) / 2 for keypoints in (source, driving)]
     transform = fit_similarity(*pixels)
     landmarks = identity.landmarks @ transform[:, :2].T + transform[:, 2]
-    left, top, right, bottom = identity.box
-    corners = np.array([[left, top], [right, top], [left, bottom], [right, bottom]]) @ transform[:, :2].T
-    corners += transform[:, 2]
-    (box,) = round_boxes(np.concatenate([corners.min(axis=0), corners.max(axis=0)])[None], side, side)
+    (box,) = round_boxes(move_box(np.array(identity.box), transform)[None], side, side)
     return [] if box is None else [FaceTarget(box, landmarks.astype(np.float32))]

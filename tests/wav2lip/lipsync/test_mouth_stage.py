@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from face_detection import Face, build_detector
 from models import Wav2Lip
 from tests.helpers.media import noise, write_wav
+from wav2lip.checkpoints import Checkpoint, save_checkpoint
 from wav2lip.engine.interface import FaceTarget, FrameItem
 from wav2lip.faces.boxes import Pads
-from wav2lip.faces.framing import FaceFraming
+from wav2lip.faces.framing import KEY, FaceFraming
 from wav2lip.lipsync.backends.pytorch import TorchBackend
 from wav2lip.lipsync.mouth_stage import MouthStage
 
@@ -72,3 +74,35 @@ def test_mouth_follows_the_audio_at_any_frame_rate(tmp_path):
     for fps in (25, 50):
         mouths = [item.frame[82, 64].mean() for item in stage(items((30, 20, 100, 100), fps), audio, Fraction(fps))]
         assert max(mouths[: fps // 2 - fps // 5]) < 100 < min(mouths[fps // 2 + fps // 10 : fps * 4 // 5])
+
+
+class SquareFace:
+    """A detector that finds one face in the middle of an image, a third of its width."""
+
+    name = "square"
+
+    def detect(self, frames):
+        height, width = frames[0].shape[:2]
+        return [[Face((width / 3, height / 3, 2 * width / 3, 2 * height / 3), 0.9)] for _ in frames]
+
+
+def test_box_is_that_of_the_detector_of_the_training_data():
+    frame, box = np.zeros((300, 300, 3), np.uint8), np.array([120, 100, 180, 180])
+    device = torch.device("cpu")
+    found = MouthStage(LoudnessMouth(), device, SquareFace()).find_box(frame, box)
+    np.testing.assert_allclose(found, [40 + 220 / 3, 20 + 80, 40 + 440 / 3, 20 + 160])
+    np.testing.assert_array_equal(MouthStage(LoudnessMouth(), device).find_box(frame, box), box)
+
+
+def test_box_remains_where_the_detector_finds_no_face(caplog):
+    box = np.array([120, 100, 180, 180])
+    stage = MouthStage(LoudnessMouth(), torch.device("cpu"), build_detector("mtcnn"))
+    np.testing.assert_array_equal(stage.find_box(np.full((300, 300, 3), 120, np.uint8), box), box)
+    assert "mtcnn does not find the face" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["haar", "mtcnn"])
+def test_detector_is_that_of_the_framing_in_the_checkpoint(tmp_path, name):
+    extras = {KEY: FaceFraming(detector=name).to_json()}
+    save_checkpoint(tmp_path / "g.pth", Checkpoint(Wav2Lip(width=0.125).state_dict(), extras=extras))
+    assert MouthStage.from_checkpoint(tmp_path / "g.pth", "cpu").detector.name == name

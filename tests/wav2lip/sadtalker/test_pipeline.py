@@ -131,6 +131,40 @@ def test_prepared_face_of_other_settings_is_refused(engine, portrait, speech, tm
         frames(tiny_sadtalker(checkpoint="other"), tmp_path / "face.w2l", speech)
 
 
+class RecordingMouth:
+    """A mouth stage that halves the box of the photo's face and records those of the frames."""
+
+    def __init__(self):
+        self.photo, self.boxes = None, []
+
+    def find_box(self, frame, box):
+        self.photo, left, top, right, bottom = frame, *box
+        return np.array([left, top, (left + right) / 2, (top + bottom) / 2])
+
+    def __call__(self, items, audio, fps):
+        for item in items:
+            self.boxes += [target.box for target in item.targets]
+            yield item
+
+
+@pytest.mark.parametrize("is_prepared", [False, True])
+def test_mouth_is_drawn_into_the_box_of_its_own_detector(portrait, speech, tmp_path, is_prepared):
+    mouth = RecordingMouth()
+    engine = tiny_sadtalker(load_mouth=lambda path: mouth)
+    (face,) = engine._detectors.get(1).detect([portrait])[0]
+    photo = portrait
+    if is_prepared:
+        engine.prepare(portrait).save(photo := tmp_path / "face.w2l")
+    (tmp_path / "mouth.pth").touch()
+    frames(engine, photo, speech, still=True, mouth=tmp_path / "mouth.pth")
+    np.testing.assert_array_equal(mouth.photo, portrait)
+    region = engine.prepare(portrait).region
+    halves = np.array([face.box[2] - face.box[0], face.box[3] - face.box[1]]) / 2 * 256 / region.size
+    for left, top, right, bottom in mouth.boxes:
+        np.testing.assert_allclose([right - left, bottom - top], halves, atol=2)
+    assert len(mouth.boxes) == 13
+
+
 def test_points_replace_the_detector(portrait, speech, tmp_path):
     points = tmp_path / "points.json"
     points.write_text(json.dumps([[105, 95], [145, 92], [128, 118], [112, 145], [146, 142]]))

@@ -112,6 +112,10 @@ class Region:
         """Convert points (N, 2) of the photo to pixels of `cut`."""
         return (points - np.array(self.box[:2])) * (np.array([side, side]) / self.size)
 
+    def to_photo(self, points: np.ndarray, side: int) -> np.ndarray:
+        """Invert `to_region`."""
+        return points * (np.array(self.size) / side) + np.array(self.box[:2])
+
 
 def choose_region(
     mode: str, photo: np.ndarray, landmarks: np.ndarray, compat: str = "none"

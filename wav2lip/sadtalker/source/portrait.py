@@ -19,12 +19,12 @@ from wav2lip.engine.result_stream import cancellable
 from wav2lip.errors import InputError
 from wav2lip.faces.appearance_descriptor import Descriptor, describe_appearance
 from wav2lip.faces.boxes import Box, round_boxes
+from wav2lip.faces.redetection import redetect_face
 from wav2lip.sadtalker.source.cropping import locate_face_square
 from wav2lip.sadtalker.source.landmarks import five_points
 
 MAX_SEARCHED_FRAMES = 1500  # one minute at 25 fps from the start of a video
 SEARCH_INTERVAL_FRAMES = 5
-CONTEXT = 1.0  # sides of the face box around it, in which its landmarks are detected again
 DETECTION_PIXELS = 480  # larger photos are downscaled for the detector, which makes landmarks of small faces coarse
 MIN_FACE_PIXELS = 48  # side of the face square; the networks see it enlarged to 256 pixels
 MIN_VISIBLE_SHARE = 0.5  # share of the face square inside the photo
@@ -102,31 +102,14 @@ class PortraitFinder:
             return Portrait(frame, locate_landmarks(self.landmarker, frame, face), box)
         landmarks = face.landmarks
         if max(frame.shape[:2]) > DETECTION_PIXELS:
-            landmarks = self._detect_close(frame, face)
+            close = redetect_face(self.detector, frame, face.box)
+            landmarks = landmarks if close is None or close.landmarks is None else _landmark_array(close)
         if landmarks is None:
             raise InputError(
                 f"{source.path}: the detector {self.detector.name} finds no landmarks; use --detector mtcnn, or give "
                 "them with --points FILE"
             )
         return Portrait(frame, landmarks, box)
-
-    def _detect_close(self, frame: np.ndarray, face: TrackedFace) -> np.ndarray | None:
-        """Return the landmarks detected in the surroundings of a face, at their full resolution."""
-        left, top, right, bottom = face.box
-        margin = CONTEXT * max(right - left, bottom - top)
-        (region,) = round_boxes(
-            np.array([[left - margin, top - margin, right + margin, bottom + margin]]), *frame.shape[:2]
-        )
-        if region is None:
-            return face.landmarks
-        x, y = region[:2]
-        (found,) = self.detector.detect([np.ascontiguousarray(frame[y : region[3], x : region[2]])])
-        center = np.array([left + right, top + bottom]) / 2 - (x, y)
-        inside = [each for each in found if _contains(each.box, center)]
-        if not inside:
-            return face.landmarks
-        landmarks = _landmark_array(max(inside, key=lambda each: each.score))
-        return face.landmarks if landmarks is None else landmarks + np.array([x, y], np.float32)
 
 
 def locate_landmarks(landmarker: Landmarker, frame: np.ndarray, face: TrackedFace) -> np.ndarray:
@@ -137,11 +120,6 @@ def locate_landmarks(landmarker: Landmarker, frame: np.ndarray, face: TrackedFac
 
 def _landmark_array(face: Face) -> np.ndarray | None:
     return None if face.landmarks is None else np.array(face.landmarks, np.float32)
-
-
-def _contains(box: tuple[float, float, float, float], point: np.ndarray) -> bool:
-    left, top, right, bottom = box
-    return bool(left <= point[0] <= right and top <= point[1] <= bottom)
 
 
 def check_face(portrait: Portrait, path: object) -> None:

@@ -36,7 +36,7 @@ class SadTalkerEngine:
         self._engine = SadTalker.from_checkpoint(
             settings.sadtalker, settings.device, s3fd_weights=settings.s3fd_weights,
             landmark_weights=settings.landmark_weights,
-            load_mouth=lambda path: MouthStage.from_checkpoint(path, settings.device),
+            load_mouth=lambda path: MouthStage.from_checkpoint(path, settings.device, settings.s3fd_weights),
         )  # fmt: skip
 
     @property
