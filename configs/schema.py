@@ -55,6 +55,7 @@ class GeneratorRecipe(OptimizationRecipe):
     """Optimization and objective of the generator."""
 
     mouth_weight: Positive
+    teacher_wt: LossWeight
 
 
 @dataclass(frozen=True)
@@ -193,6 +194,8 @@ class Wav2LipConfig(TrainingConfig):
     mouth_weight: Positive
     frames_without_sync: Annotated[int, Range(minimum=1, maximum=5)]
     box_jitter: Annotated[float, Range(minimum=0, below=0.5)]
+    teacher_checkpoint_path: Path | None
+    teacher_wt: LossWeight
     vgg_wt: LossWeight
     vgg_weights: Path | None
     vgg_layers: list[str]

@@ -70,13 +70,15 @@ def test_both_compat_choices_have_the_same_keys():
 
 
 def test_recipes_have_the_same_keys_and_differ_for_the_expert():
-    choices = ("default", "public", "finetune")
-    default, public, finetune = (compose_config("syncnet", f"recipe={choice}").recipe for choice in choices)
-    for recipe in (public, finetune):
+    choices = ("default", "public", "finetune", "distill")
+    default, public, finetune, distill = (compose_config("syncnet", f"recipe={choice}").recipe for choice in choices)
+    for recipe in (public, finetune, distill):
         assert list(default) == list(recipe)
         assert all(list(default[part]) == list(recipe[part]) for part in ("expert", "generator"))
     assert default.expert != public.expert
     assert {**default.generator, "mouth_weight": 1.0} == public.generator
+    assert distill.expert == default.expert
+    assert {**default.generator, "teacher_wt": 0.5} == distill.generator
 
 
 def test_every_config_file_has_a_header():
@@ -202,6 +204,7 @@ def test_value_of_wrong_type_or_range_is_rejected(name, override, condition):
     ("syncnet", "recipe.expert.grad_clip_norm=1.0"),
     ("wav2lip", "recipe=public"),
     ("wav2lip_gan", "recipe.generator.ema_decay=0.99"),
+    ("wav2lip", "recipe=distill"),
     ("wav2lip", "precision=32"),
     ("wav2lip", "compat=public"),
     ("wav2lip_gan", "compat=public"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import torch
 from hydra.utils import instantiate
@@ -17,6 +18,7 @@ from train.data.box_jitter import JitteredDataset
 from train.data.index import WindowIndex
 from train.data.samples import BatchDataset, GeneratorInputs, GeneratorSamples
 from train.loop import Loop
+from train.losses.distillation import load_teacher
 from train.losses.perceptual import VGGFeatures
 from train.losses.weights import LossWeights, PiecewiseLinear
 from train.setup import build_loop, build_trainable, monitored_metric, open_split, open_training_set, place_frozen
@@ -25,10 +27,12 @@ from train.steps.generator import GeneratorStep
 from train.sync_expert import load_expert
 from train.trainable import TrainableModel, unwrap
 from train.validation.image_quality import QualityNetworks
+from wav2lip.dataset.framing import dataset_framing
 from wav2lip.errors import InputError
+from wav2lip.faces.framing import FaceFraming
 from wav2lip.hashing import hash_checkpoint
 
-WEIGHT_KEYS = ("syncnet_wt", "syncnet_wt_on", "disc_wt", "vgg_wt")
+WEIGHT_KEYS = ("syncnet_wt", "syncnet_wt_on", "disc_wt", "vgg_wt", "teacher_wt")
 QUALITY_KEYS = ("lpips_backbone", "lpips_weights", "fid_weights", "fid_network")
 
 # The full-size network starts at about 0.24; the best flat color per image has 0.19, the mean of all images 0.10.
@@ -45,6 +49,7 @@ def build_generator_run(cfg: DictConfig, fabric: Fabric, discriminator: Trainabl
     quality_networks.check(monitored_metric(cfg))
     generator = build_trainable(fabric, instantiate(cfg.model), cfg)
     second_expert = load_second_expert(cfg, fabric)  # last, so that it changes no random weight
+    teacher = load_frozen_teacher(cfg, fabric, dataset_framing(Path(cfg.data_root), train_set.clips))
     step = GeneratorStep(
         fabric,
         generator.network,
@@ -58,6 +63,7 @@ def build_generator_run(cfg: DictConfig, fabric: Fabric, discriminator: Trainabl
         expert_training_mode=cfg.compat.expert_training_mode,
         quality_networks=quality_networks,
         second_expert=second_expert,
+        teacher=teacher,
     )
     generator = replace(generator, lr_start_step=step.generator_first_step)
 
@@ -108,6 +114,7 @@ def build_loss_weights(cfg: DictConfig) -> LossWeights:
         sync_ramp_steps=cfg.sync_ramp_steps,
         disc=weights.get("disc_wt"),
         vgg=weights["vgg_wt"],
+        teacher=weights["teacher_wt"],
     )
 
 
@@ -123,6 +130,19 @@ def load_vgg(cfg: DictConfig, fabric: Fabric) -> VGGFeatures | None:
         return None
     network = VGGFeatures.from_file(cfg.vgg_weights, cfg.vgg_layers)
     return network.to(fabric.device).to(memory_format=torch.channels_last)
+
+
+def load_frozen_teacher(cfg: DictConfig, fabric: Fabric, framing: FaceFraming) -> nn.Module | None:
+    """Load the generator whose frames the trained one imitates, if it has a weight. framing: of the data."""
+    has_weight = read_weight(cfg, "teacher_wt").maximum > 0
+    if has_weight != (cfg.teacher_checkpoint_path is not None):
+        raise InputError(
+            f"teacher_checkpoint_path={cfg.teacher_checkpoint_path}, teacher_wt={cfg.teacher_wt}: must be set "
+            "together; for example recipe=distill teacher_checkpoint_path=wav2lip.pth model.width=0.25"
+        )
+    if not has_weight:
+        return None
+    return place_frozen(fabric, load_teacher(cfg.teacher_checkpoint_path, cfg.model.resolution, framing))
 
 
 def read_weight(cfg: DictConfig, key: str) -> PiecewiseLinear:

@@ -80,7 +80,9 @@ def test_weight_schedules_are_in_curves_and_checkpoint(noise_data, expert, tmp_p
     expected = 0.6 * terms["weighted_l1"] + 0.3 * terms["sync"] + 0.1 * terms["gan_generator"]
     assert terms["loss"] == pytest.approx(expected, rel=1e-4)
     state = load_step(folder, 6).extras["train_step"]
-    assert state["weights"] == pytest.approx({"syncnet_wt": 0.4, "disc_wt": 0.2, "vgg_wt": 0, "l1_wt": 0.4})
+    assert state["weights"] == pytest.approx(
+        {"syncnet_wt": 0.4, "disc_wt": 0.2, "vgg_wt": 0, "teacher_wt": 0, "l1_wt": 0.4}
+    )
     assert state["weight_schedules"]["disc_wt"] == [[2, 0.0], [4, 0.2]]
 
 

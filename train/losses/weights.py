@@ -72,25 +72,26 @@ class LossWeights:
 
     def __init__(
         self, *, syncnet: PiecewiseLinear, syncnet_on: PiecewiseLinear, sync_threshold: float, sync_ramp_steps: int = 0,
-        disc: PiecewiseLinear | None = None, vgg: PiecewiseLinear | None = None,
+        disc: PiecewiseLinear | None = None, vgg: PiecewiseLinear | None = None, teacher: PiecewiseLinear | None = None,
     ):  # fmt: skip
         """sync_ramp_steps: steps over which the sync weight rises after it is switched on; 0: immediately.
 
-        disc, vgg: weights of the discriminator's and of the perceptual term; None: 0.
+        disc, vgg, teacher: weights of the discriminator's, of the perceptual and of the teacher's term; None: 0.
         Raises: InputError if the weights can exceed 1, which would make the weight of L1 negative.
         """
         self._schedules = {
-            "syncnet_wt": syncnet, "syncnet_wt_on": syncnet_on, "disc_wt": disc or ZERO, "vgg_wt": vgg or ZERO
+            "syncnet_wt": syncnet, "syncnet_wt_on": syncnet_on, "disc_wt": disc or ZERO, "vgg_wt": vgg or ZERO,
+            "teacher_wt": teacher or ZERO,
         }  # fmt: skip
         self._threshold, self._ramp_steps = sync_threshold, sync_ramp_steps
         self._step = 0
         self._sync_on_since: int | None = None  # first step with the sync loss switched on
-        largest = [self._schedules[key].maximum for key in ("syncnet_wt", "syncnet_wt_on", "disc_wt", "vgg_wt")]
+        largest = [schedule.maximum for schedule in self._schedules.values()]
         total = max(largest[:2]) + sum(largest[2:])
         if total > 1:
             raise InputError(
-                f"syncnet_wt, syncnet_wt_on, disc_wt, vgg_wt: must sum to at most 1, got {total:g}; the L1 loss has "
-                "the rest"
+                f"syncnet_wt, syncnet_wt_on, disc_wt, vgg_wt, teacher_wt: must sum to at most 1, got {total:g}; the "
+                "L1 loss has the rest"
             )
 
     def set_step(self, step: int) -> None:
@@ -118,9 +119,14 @@ class LossWeights:
         return self._schedules["vgg_wt"].at(self._step)
 
     @property
+    def teacher(self) -> float:
+        """Weight of the distance to the teacher's frames."""
+        return self._schedules["teacher_wt"].at(self._step)
+
+    @property
     def l1(self) -> float:
         """Weight of the L1 loss."""
-        return 1 - self.syncnet - self.disc - self.vgg
+        return 1 - self.syncnet - self.disc - self.vgg - self.teacher
 
     def on_validation(self, sync: float) -> None:
         """Switch the sync loss on if the validation's sync loss is below the threshold."""
@@ -132,7 +138,13 @@ class LossWeights:
         return {
             "sync_on": self._sync_on_since is not None,
             "sync_on_since": self._sync_on_since,
-            "weights": {"syncnet_wt": self.syncnet, "disc_wt": self.disc, "vgg_wt": self.vgg, "l1_wt": self.l1},
+            "weights": {
+                "syncnet_wt": self.syncnet,
+                "disc_wt": self.disc,
+                "vgg_wt": self.vgg,
+                "teacher_wt": self.teacher,
+                "l1_wt": self.l1,
+            },
             "weight_schedules": {
                 key: [list(point) for point in schedule.points] for key, schedule in self._schedules.items()
             },

@@ -19,7 +19,7 @@ from train.losses.weights import LossWeights
 from train.steps.adversary import Adversary
 from train.sync_expert import embed
 from train.trainable import predict
-from train.validation.generator import BETTER, BETTER_GAN, BETTER_SECOND, score_generator
+from train.validation.generator import BETTER, BETTER_GAN, BETTER_SECOND, BETTER_TEACHER, score_generator
 from train.validation.image_quality import QualityNetworks
 from wav2lip.audio.windows import WINDOW_FRAMES
 from wav2lip.faces.tensors import crop_mouths
@@ -35,7 +35,8 @@ class AdversaryState:
 class GeneratorStep:
     """Trains the generator to reconstruct frames that the expert and the discriminator accept.
 
-    loss = syncnet_wt * sync + disc_wt * gan_generator + vgg_wt * vgg + (1 - syncnet_wt - disc_wt - vgg_wt) * l1,
+    loss = syncnet_wt * sync + disc_wt * gan_generator + vgg_wt * vgg + teacher_wt * teacher
+        + (1 - syncnet_wt - disc_wt - vgg_wt - teacher_wt) * l1,
     with weights that may change from step to step; see train.losses.weights.
     """
 
@@ -54,6 +55,7 @@ class GeneratorStep:
         expert_training_mode: bool = False,
         quality_networks: QualityNetworks | None = None,
         second_expert: nn.Module | None = None,
+        teacher: nn.Module | None = None,
     ):
         """expert: frozen here; its gradients reach the generator alone.
         adversary: the discriminator of GAN training; disc_warmup_steps: its first steps, in which it trains alone.
@@ -63,13 +65,16 @@ class GeneratorStep:
         expert_training_mode: the expert normalizes by batch statistics and updates its running ones, as in upstream.
         quality_networks: networks that score the frames of validations.
         second_expert: scores validations beside `expert`; the generator is not trained against it.
+        teacher: a trained generator of the same resolution, frozen here, whose frames are a second target.
         """
         self.fabric, self.generator, self.weights = fabric, generator, weights
         self.quality_networks = quality_networks or QualityNetworks()
         optional = (BETTER_GAN if adversary else {}) | (BETTER_SECOND if second_expert is not None else {})
+        optional |= {} if teacher is None else BETTER_TEACHER
         self.monitorable: Mapping[str, str] = BETTER | self.quality_networks.better | optional
         self.expert = expert.requires_grad_(False).train(expert_training_mode)
         self.second_expert = None if second_expert is None else second_expert.requires_grad_(False).eval()
+        self.teacher = None if teacher is None else teacher.requires_grad_(False).eval()
         self.adversary, self.disc_warmup_steps = adversary, disc_warmup_steps
         self.vgg, self.mouth_weight = vgg, mouth_weight
         self.frames_without_sync = frames_without_sync
@@ -137,6 +142,9 @@ class GeneratorStep:
             with self.fabric.autocast():
                 losses["vgg"] = self.vgg(fake, batch.target)
             total = total + weights.vgg * losses["vgg"]
+        if self.teacher is not None and (validation or weights.teacher > 0):
+            losses["teacher"] = mouth_weighted_l1(fake, self._teach(self.teacher, batch), self.mouth_weight)
+            total = total + weights.teacher * losses["teacher"]
         return {"loss": total, **losses}
 
     def _reconstruction(self, fake: Tensor, batch: GeneratorInputs) -> dict[str, Tensor]:
@@ -146,6 +154,12 @@ class GeneratorStep:
             losses["weighted_l1"] = mouth_weighted_l1(fake, batch.target, self.mouth_weight)
         return losses
 
+    @torch.no_grad()
+    def _teach(self, teacher: nn.Module, batch: GeneratorInputs) -> Tensor:
+        """Frames (B, 3, T, H, W) of the teacher for the inputs of a batch."""
+        frames: Tensor = predict(self.fabric, teacher, batch.frame_mels, batch.faces)
+        return frames
+
     def _current_weights(self) -> dict[str, Tensor]:
         """Loss weights, for the curves."""
         weights = {"syncnet_wt": self.weights.syncnet}
@@ -153,6 +167,8 @@ class GeneratorStep:
             weights["disc_wt"] = self.weights.disc
         if self.vgg:
             weights["vgg_wt"] = self.weights.vgg
+        if self.teacher is not None:
+            weights["teacher_wt"] = self.weights.teacher
         return {name: torch.tensor(weight) for name, weight in weights.items()}
 
     def validate(self, batches: Iterable[GeneratorInputs]) -> dict[str, float]:
