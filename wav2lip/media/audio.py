@@ -18,6 +18,7 @@ from wav2lip.media.container import (
     check_sample_rate,
     decode_frames,
     ignore_packet,
+    is_chain,
     open_media,
     probe_audio,
     read_packets,
@@ -117,21 +118,21 @@ def _align(
     is_timed: the timestamps after the first are those of the file.
     """
     jitter = MAX_JITTER_S
-    position, rate, has_begun = 0, 0, False  # samples since `begin` at the rate; True after the first output
+    base, position, rate, has_begun = 0.0, 0, 0, False  # seconds since `begin`; samples since `base`; after output
     dropped, is_stalled = 0, False  # samples since the last output; True once timestamps stand still
     for frame in frames:
         if frame.sample_rate != rate:
             if rate:
-                begin, jitter = begin + position / rate, MAX_COUNTED_JITTER_S
+                base, jitter = base + position / rate, MAX_COUNTED_JITTER_S
             position, rate = 0, frame.sample_rate
         mono = downmix.mix(frame)
-        now = position / rate  # seconds
+        now = base + position / rate  # seconds
         time = now if frame.time is None or is_stalled or (has_begun and not is_timed) else frame.time - begin
         if not is_stalled and (has_begun or time > 0):  # audio before `begin` is dropped, which is not a jump
             # Timestamps that stand still fall behind the audio that they drop: a jump, after which they are ignored.
             time = timestamps.repair(time, now + dropped / rate, now)
             is_stalled = time == now and dropped / rate > MAX_OVERLAP_S / 2
-        gap = 0 if has_begun and abs(time - now) <= jitter else round(time * rate) - position  # samples
+        gap = 0 if has_begun and abs(time - now) <= jitter else round((time - base) * rate) - position  # samples
         yield from ((silence, rate) for silence in _silence(gap, rate))
         rest = mono[max(0, -gap) :]
         if len(rest):
@@ -160,10 +161,15 @@ def has_hidden_audio(path: PathType) -> bool:
 
 
 def has_format_changes(path: PathType) -> bool:
-    """Return True if the sample rate or the number of channels of the track changes, which FFmpeg's encoders refuse."""
+    """Return True if the sample rate or the number of channels of the track may change.
+
+    FFmpeg's encoders refuse that, and its demuxers to read a chained file completely.
+    """
     with open_media(path) as container:
         if container.format.name.startswith(CONSTANT_FORMATS):
             return False
+        if is_chain(container):
+            return True
         stream = select_audio_stream(container, path)
         assert stream is not None
         formats = {

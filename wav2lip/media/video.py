@@ -13,13 +13,14 @@ import numpy as np
 from wav2lip.errors import InputError
 from wav2lip.media.container import (
     MAX_GAP_S,
-    MAX_OVERLAP_S,
     UNTIMED_FORMATS,
     OnPacket,
+    RestartDetector,
     TimestampRepair,
     decode_frames,
     find_video_stream,
     ignore_packet,
+    is_chain,
     open_media,
     pixel_aspect,
     probe_video,
@@ -153,18 +154,21 @@ def has_timestamp_jumps(path: PathType) -> bool:
     if is_animation(path):
         return True
     with open_media(path) as container:
-        if container.format.name in UNTIMED_FORMATS:
+        if container.format.name in UNTIMED_FORMATS or is_chain(container):
             return True
+        restarts: dict[int, RestartDetector] = {}
         streams = filter(None, (find_video_stream(container), select_audio_stream(container, path)))
         last: dict[int, float] = {}
         for packet in read_packets(container, *streams):
             if packet.dts is None or packet.time_base is None:
                 continue
             time = float(packet.dts * packet.time_base)
-            previous = last.get(packet.stream.index, time)
-            if not -MAX_OVERLAP_S <= time - previous <= MAX_GAP_S:
+            index = packet.stream.index
+            if restarts.setdefault(index, RestartDetector()).is_restart(time):
                 return True
-            last[packet.stream.index] = time
+            if time - last.get(index, time) > MAX_GAP_S:
+                return True
+            last[index] = time
     return False
 
 

@@ -247,6 +247,46 @@ def test_rate_and_layout_may_change_inside_a_file(tmp_path, name, options, parts
         assert probe(path).seconds == pytest.approx(len(wav) / 16_000, abs=0.1)
 
 
+JOINED = {  # files of many short parts, as speech synthesis and recorders write them
+    "FLAC": ("a.flac", []),
+    "FLAC in Ogg": ("a.oga", ["-c:a", "flac"]),
+    "Vorbis": ("a.ogg", ["-c:a", "libvorbis"]),
+    "Opus": ("a.opus", ["-c:a", "libopus"]),
+    "WebM": ("a.webm", ["-c:a", "libopus"]),
+    "WebM of unknown size": ("a.webm", ["-c:a", "libopus", "-live", "1"]),
+    "Matroska": ("a.mka", ["-c:a", "flac"]),
+    "MPEG-TS": ("a.ts", ["-c:a", "mp2"]),
+    "raw AAC": ("a.aac", ["-c:a", "aac"]),
+}
+
+
+@pytest.mark.parametrize(("name", "options"), JOINED.values(), ids=JOINED.keys())
+@pytest.mark.parametrize("rates", [(24_000, 44_100, 24_000), (48_000, 48_000, 48_000)])
+def test_every_part_of_joined_files_is_read(tmp_path, name, options, rates):
+    encoded = []
+    for number, rate in enumerate(rates):
+        plain = write_wav(tmp_path / f"{number}.wav", tone(0.8, rate, 300.0 + 200 * number), rate)
+        part = ffmpeg("-i", plain, *options, tmp_path / f"{number}{Path(name).suffix}")
+        encoded.append(part.read_bytes())
+    (tmp_path / name).write_bytes(b"".join(encoded))
+    wav = np.concatenate(list(read_audio(tmp_path / name, 16_000, on_problem=lambda _: None)))
+    assert len(wav) / 16_000 == pytest.approx(2.4, abs=0.15)  # padding of each part
+    for number in range(3):
+        part = wav[round((len(wav) - 1) * (number + 0.5) / 3) - 4000 :][:8000]
+        assert np.abs(np.fft.rfft(part)).argmax() * 2 == pytest.approx(300 + 200 * number, abs=4)
+    assert probe(tmp_path / name).seconds == pytest.approx(2.4, abs=0.15)
+
+
+def test_damaged_part_of_joined_files_is_reported(tmp_path):
+    part = ffmpeg("-i", write_wav(tmp_path / "a.wav", tone(1.0)), tmp_path / "a.flac").read_bytes()
+    path = tmp_path / "b.flac"
+    path.write_bytes(part + part[:8] + bytes(20) + part)
+    problems: list[str] = []
+    wav = np.concatenate(list(read_audio(path, 16_000, on_problem=problems.append)))
+    assert len(wav) == 32_000
+    assert problems[0].startswith(f"{path}: part 2 of the joined files ")
+
+
 def test_sample_format_may_change_inside_a_file(tmp_path):
     source = tmp_path / "a.mkv"
     with av.open(str(source), "w", format="matroska") as file:

@@ -24,7 +24,7 @@ from tests.helpers.media import (
 )
 from wav2lip.audio import load_wav
 from wav2lip.errors import InputError
-from wav2lip.media import first_frame_time, is_image, probe, read_audio, read_frames
+from wav2lip.media import first_frame_time, has_timestamp_jumps, is_image, probe, read_audio, read_frames
 
 
 @pytest.mark.parametrize("rate", ["24000/1001", "24", "25", "30000/1001", "30", "50", "60"])
@@ -233,3 +233,24 @@ def test_missing_track_error_names_file(tmp_path, suffix):
         load_wav(silent)
     with pytest.raises(InputError, match="no video track"):
         list(read_frames(audio))
+
+
+@pytest.mark.parametrize(("name", "options"), [
+    ("a.ogv", ["-c:v", "libtheora", "-c:a", "libvorbis"]), ("a.webm", ["-c:v", "libvpx", "-c:a", "libopus"]),
+    ("a.mkv", ["-c:v", "libx264", "-c:a", "aac"]), ("a.ts", ["-c:v", "libx264", "-c:a", "aac"]),
+    ("a.mpg", ["-c:v", "mpeg2video", "-c:a", "mp2"]), ("a.avi", ["-c:v", "mpeg4", "-c:a", "pcm_s16le"]),
+])  # fmt: skip
+def test_joined_videos_are_read_completely(tmp_path, name, options):
+    encoded = []
+    for number, rate in enumerate((24_000, 24_000 if name == "a.avi" else 48_000, 24_000)):
+        plain = write_wav(tmp_path / f"{number}.wav", tone(0.8, rate), rate)
+        part = ffmpeg("-f", "lavfi", "-i", f"color=c={('red', 'lime', 'blue')[number]}:s=64x64:r=25:d=0.8", "-i", plain,
+                      "-vf", "noise=alls=20:allf=t", *options, tmp_path / f"{number}{Path(name).suffix}")  # fmt: skip
+        encoded.append(part.read_bytes())
+    (tmp_path / name).write_bytes(b"".join(encoded))
+    frames = list(read_frames(tmp_path / name, on_problem=lambda _: None))
+    assert len(frames) == pytest.approx(60, abs=3)
+    for number in range(3):
+        assert frames[10 + 20 * number][32, 32].argmax() == number
+    assert probe(tmp_path / name).seconds == pytest.approx(2.4, abs=0.2)
+    assert has_timestamp_jumps(tmp_path / name)

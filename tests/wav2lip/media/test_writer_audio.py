@@ -205,6 +205,21 @@ def test_audio_whose_rate_changes_keeps_speed_in_result(tmp_path, suffix, rates)
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
 
 
+@pytest.mark.parametrize(("name", "options"), [
+    ("a.ogg", ["-c:a", "libvorbis"]), ("a.flac", []), ("a.webm", ["-c:a", "libopus"]),
+])  # fmt: skip
+def test_every_part_of_joined_audio_is_in_result(tmp_path, name, options):
+    rates = (24_000, 48_000, 24_000)
+    parts = [write_wav(tmp_path / f"{n}.wav", tone(0.8, rate, 300.0), rate) for n, rate in enumerate(rates)]
+    encoded = [ffmpeg("-i", part, *options, part.with_suffix(Path(name).suffix)) for part in parts]
+    (tmp_path / name).write_bytes(b"".join(path.read_bytes() for path in encoded))
+    write_video(tmp_path / "r.mp4", tmp_path / name, 60)
+    wav = decode_audio(tmp_path / "r.mp4")
+    assert len(wav) / 16_000 == pytest.approx(2.4, abs=0.1)
+    for start in (0.15, 0.95, 1.75):
+        assert np.abs(np.fft.rfft(wav[round(start * 16_000) :][:8000])).argmax() * 2 == pytest.approx(300, abs=2)
+
+
 @pytest.mark.parametrize("number", [1, 2])
 def test_selected_audio_track_is_in_result(tmp_path, number):
     tones = [write_wav(tmp_path / f"{hertz}.wav", tone(1.0, 16_000, hertz)) for hertz in (300.0, 500.0)]

@@ -10,12 +10,14 @@ import math
 import sys
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 
 import av
 
 from wav2lip.errors import InputError
 from wav2lip.media import image_size, is_image, probe, read_audio, read_frames, read_image
+from wav2lip.media.container import find_video_stream, further_links, open_media, read_packets
 
 # FFmpeg demuxers of self-contained files. Playlists (HLS, DASH, concat) are excluded, as they refer to other files.
 CONTAINERS = (
@@ -84,16 +86,12 @@ def _inspect_media(path: Path, name: str, limits: MediaLimits) -> MediaInfo:
 def _check_container(path: Path, name: str) -> None:
     """Reject containers that are not in CONTAINERS, without opening files that they refer to."""
     try:
-        _open_container(path).close()
+        options = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "file"}
+        av.open(str(path.resolve()), options=options, metadata_errors="ignore").close()
     except (OSError, av.FFmpegError, ValueError) as error:
         raise InputError(
             f"{name}: is not a supported image, video or audio file, or is corrupt; save it as MP4, WAV, PNG or JPEG"
         ) from error
-
-
-def _open_container(path: Path) -> av.container.InputContainer:
-    options = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "file"}
-    return av.open(str(path.resolve()), options=options, metadata_errors="ignore")
 
 
 def _check_pixels(width: int, height: int, name: str, limits: MediaLimits) -> None:
@@ -103,15 +101,22 @@ def _check_pixels(width: int, height: int, name: str, limits: MediaLimits) -> No
 
 def _measure_video(path: Path, name: str, limits: MediaLimits) -> float:
     """Return the time in seconds from the first to the last packet, since container headers may be wrong."""
-    with _open_container(path) as container:
-        first, last = math.inf, -math.inf
-        for count, packet in enumerate(container.demux(container.streams.video[0])):
-            if packet.pts is not None and packet.time_base is not None:
-                time = float(packet.pts * packet.time_base)
-                first, last = min(first, time), max(last, time)
-            if count > limits.seconds * MAX_PACKETS_PER_SECOND or last - first > limits.seconds:
-                raise _too_long(name, limits)
-    return max(0.0, last - first)
+    seconds, count = 0.0, 0
+    with open_media(path) as container:
+        for link in chain([container], further_links(container, _ignore)):
+            stream = find_video_stream(link)
+            if stream is None:
+                continue
+            first, last = math.inf, -math.inf
+            for packet in read_packets(link, stream):
+                count += 1
+                if packet.pts is not None and packet.time_base is not None:
+                    time = float(packet.pts * packet.time_base)
+                    first, last = min(first, time), max(last, time)
+                if count > limits.seconds * MAX_PACKETS_PER_SECOND or seconds + last - first > limits.seconds:
+                    raise _too_long(name, limits)
+            seconds += max(0.0, last - first)
+    return seconds
 
 
 def _measure_audio(path: Path, name: str, limits: MediaLimits) -> float:

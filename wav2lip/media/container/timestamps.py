@@ -1,0 +1,56 @@
+"""Timestamps that restart or jump, as in joined recordings."""
+
+from __future__ import annotations
+
+import math
+
+from wav2lip.types import OnProblem
+
+MAX_GAP_S = 3600.0  # a larger jump ahead of timestamps is an error, and frames are joined
+MAX_OVERLAP_S = 1.0  # a larger jump back of timestamps is a restart, and frames are joined
+MIN_RESTART_S = 0.1  # a jump back by more, to where the timestamps began, is the restart of a short part
+BEGIN_TOLERANCE_S = 0.05  # parts of one encoder begin at one time, within its delay
+
+
+class RestartDetector:
+    """Notice where the timestamps of a stream restart: a later part of joined files begins there."""
+
+    def __init__(self) -> None:
+        self._begin = math.inf  # of the current part
+        self._last = -math.inf
+
+    def is_restart(self, time: float) -> bool:
+        """Return True if a timestamp of the file, in seconds and in decoding order, is the first of a later part."""
+        back = self._last - time
+        is_restart = back > MAX_OVERLAP_S or (back > MIN_RESTART_S and time <= self._begin + BEGIN_TOLERANCE_S)
+        self._begin = time if is_restart else min(self._begin, time)
+        self._last = time
+        return is_restart
+
+
+class TimestampRepair:
+    """Make the timestamps of a stream continuous where they restart or jump, as in concatenated recordings."""
+
+    def __init__(self, path: str, kind: str, on_problem: OnProblem):
+        """kind: stream type, for the message."""
+        self._path, self._kind, self._on_problem = path, kind, on_problem
+        self._shift, self._jumps = 0.0, 0
+        self._restarts = RestartDetector()
+
+    def repair(self, time: float, last: float, expected: float) -> float:
+        """Return the continuous time of a timestamp, which is `expected` at a jump; all in seconds.
+
+        last: the previous frame's continuous time.
+        """
+        is_restart = self._restarts.is_restart(time)
+        if is_restart or not -MAX_OVERLAP_S <= time + self._shift - last <= MAX_GAP_S:
+            self._shift = expected - time
+            self._jumps += 1
+        return time + self._shift
+
+    def report(self) -> None:
+        """Report the number of jumps, if any."""
+        if self._jumps:
+            self._on_problem(
+                f"{self._path}: {self._kind} timestamps restart or jump {self._jumps} times; joined without a pause"
+            )
