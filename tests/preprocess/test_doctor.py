@@ -168,13 +168,13 @@ def test_sample_videos_has_the_minutes(tmp_path):
 @pytest.mark.slow
 def test_synthetic_heads_are_fit_until_audio_is_swapped(tmp_path):
     videos = write_videos(tmp_path / "good", count=16, seconds=5)
-    good_run = run_doctor(tmp_path / "good", "--out", tmp_path / "one", "--detector", "mtcnn")
+    good_run = run_doctor(tmp_path / "good", "--out", tmp_path / "one", "--detector", "haar")
     assert good_run.returncode == 0, good_run.stdout + good_run.stderr
     assert "FIT for a trial" in good_run.stdout
     swapped = tmp_path / "swapped"
     for video, other in zip(videos, [*videos[5:], *videos[:5]], strict=True):
         swap_audio(video, other, swapped / video.relative_to(tmp_path / "good"))
-    bad_run = run_doctor(swapped, "--out", tmp_path / "two", "--detector", "mtcnn")
+    bad_run = run_doctor(swapped, "--out", tmp_path / "two", "--detector", "haar")
     assert bad_run.returncode == 1, bad_run.stdout + bad_run.stderr
     assert "no agreement found" in bad_run.stdout
 
