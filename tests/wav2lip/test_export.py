@@ -3,6 +3,7 @@
 import sys
 from importlib.util import find_spec
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -11,6 +12,7 @@ from models import Wav2Lip
 from tests.helpers.generator import build_generator, random_inputs
 from tests.helpers.media import tone, write_video, write_wav
 from wav2lip.checkpoints import Checkpoint, save_checkpoint
+from wav2lip.dataset.clip import Clip, ClipWriter
 from wav2lip.errors import InputError
 from wav2lip.export import export
 from wav2lip.faces.tensors import generator_input, to_network
@@ -18,6 +20,7 @@ from wav2lip.infer import infer
 from wav2lip.lipsync.backends.exported import ExportedBackend, load_backend
 from wav2lip.lipsync.backends.onnx import load_onnx
 from wav2lip.lipsync.generator_runtime import GeneratorRuntime
+from wav2lip.lipsync.optimize.quantization import read_faces
 from wav2lip.media import read_frames
 
 CPU = torch.device("cpu")
@@ -129,3 +132,76 @@ def test_missing_packages_and_suffixes_are_named(tmp_path, monkeypatch):
         load_backend(tmp_path / "g.xml")
     with pytest.raises(InputError, match=r"new\.engine.*\.onnx or \.xml"):
         export(tmp_path / "g.pth", tmp_path / "new.engine")
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    """Folder of two clips of smooth random faces."""
+    root, rng = tmp_path_factory.mktemp("clips"), np.random.default_rng(0)
+    for name in ("anna/00000", "bob/00000"):
+        with ClipWriter(root, name) as clip:
+            for number in range(50):
+                clip.write_frame(number, cv2.resize(rng.integers(0, 255, (6, 6, 3), np.uint8), (96, 96)))
+            clip.write_audio([tone(2.0)])
+    return root
+
+
+@needs_onnx
+@pytest.mark.parametrize(("form", "num_float"), [pytest.param("int8", 0, marks=pytest.mark.slow), ("mixed", 4)])
+def test_quantized_generator_is_close_to_its_checkpoint(exported, clips, tmp_path, form, num_float, caplog):
+    import onnx
+
+    caplog.set_level("INFO")
+    export(exported[0], tmp_path / "g.onnx", quantization=form, calibration_data=clips)
+    assert "16 faces differ from float32 by" in caplog.text
+    assert [path.name for path in tmp_path.iterdir()] == ["g.onnx"]
+    graph = onnx.load(tmp_path / "g.onnx").graph
+    produced = {output: node.op_type for node in graph.node for output in node.output}
+    inputs = [produced.get(node.input[0]) for node in graph.node if node.op_type == "Conv"]
+    assert len(inputs) == 45 and inputs.count("DequantizeLinear") == 45 - num_float
+    checkpoint, quantized = load_backend(exported[0]), load_backend(tmp_path / "g.onnx")
+    quantized.has_openvino = False
+    faces = read_faces(clips, 96, 6)
+    crops = np.stack([np.uint8(face["faces"][0, 5:2:-1] * 255 + 0.5).transpose(1, 2, 0) for face in faces])
+    mels = np.concatenate([face["mel"] for face in faces])
+    expected = GeneratorRuntime(checkpoint, CPU, "fp32")(crops, mels).astype(int)
+    difference = np.abs(GeneratorRuntime(quantized, CPU)(crops, mels) - expected)
+    assert expected[:, 48:].std() > 20  # not a uniform image
+    assert 0 < difference.mean() < 5
+
+
+@pytest.mark.slow
+@needs_openvino
+def test_infer_runs_a_quantized_generator_under_openvino(exported, clips, tmp_path):
+    export(exported[0], tmp_path / "g.xml", quantization="mixed", calibration_data=clips)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["g.bin", "g.xml"]
+    frames = [cv2.resize(np.random.default_rng(n).integers(0, 255, (5, 5, 3), np.uint8), (64, 64)) for n in range(5)]
+    write_video(tmp_path / "face.mp4", frames)
+    write_wav(tmp_path / "audio.wav", tone(0.2))
+    results = []
+    for path in (exported[0], tmp_path / "g.xml"):
+        infer(["--checkpoint_path", str(path), "--face", str(tmp_path / "face.mp4"), "--audio",
+               str(tmp_path / "audio.wav"), "--outfile", str(tmp_path / "out.mkv"), "--box", "8", "56", "8", "56",
+               "--device", "cpu"])  # fmt: skip
+        results.append(np.stack(list(read_frames(tmp_path / "out.mkv"))).astype(int))
+    assert len(results[0]) == len(results[1]) == 5
+    assert 0 < np.abs(results[0] - results[1])[:, 32:56, 8:56].mean() < 6
+
+
+def test_calibration_set_spreads_over_clips_and_frames(clips):
+    faces = read_faces(clips, 96, 4)
+    first, second = (Clip.open(clips / name) for name in ("anna/00000", "bob/00000"))
+    for face, clip, number in zip(faces, (first, first, second, second), (6, 18, 31, 43), strict=True):
+        crop = clip.read(number, 96)[..., ::-1].transpose(2, 0, 1) / 255
+        np.testing.assert_allclose(face["faces"][0, 3:], crop, atol=1e-6)
+        assert not face["faces"][0, :3, 48:].any() and (face["faces"][0, :3, :48] == face["faces"][0, 3:, :48]).all()
+        np.testing.assert_array_equal(face["mel"][0, 0], clip.mel()[:, int(80 * (number - 1) / 25) :][:, :16])
+
+
+def test_quantization_without_clips_is_one_sentence(tmp_path):
+    save_checkpoint(tmp_path / "g.pth", Checkpoint(Wav2Lip(0.0625).state_dict()))
+    with pytest.raises(InputError, match="--quantize mixed, --calibration_data None: must be given together"):
+        export(tmp_path / "g.pth", tmp_path / "g.onnx", quantization="mixed")
+    if ONNX:
+        with pytest.raises(InputError, match=f"--calibration_data {tmp_path}: has no clips; give the output folder"):
+            export(tmp_path / "g.pth", tmp_path / "g.onnx", quantization="int8", calibration_data=tmp_path)

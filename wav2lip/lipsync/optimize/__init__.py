@@ -1,1 +1,1 @@
-"""Inference optimizations of the generator; each computes the same as the plain network, which tests check."""
+"""Inference optimizations of the generator; all but quantization compute the same as the plain network."""
