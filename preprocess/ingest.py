@@ -18,7 +18,7 @@ from preprocess.curation.filelists import replace_text
 from wav2lip.dataset.input_folder import explain_without_video, scan_folder
 from wav2lip.errors import InputError
 from wav2lip.hashing import hash_file
-from wav2lip.media.suffixes import VIDEO_SUFFIXES
+from wav2lip.media.suffixes import SILENT_VIDEO_SUFFIXES, VIDEO_SUFFIXES
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ def write_sources(path: Path, sources: Iterable[Source]) -> None:
 
 def _list_videos(root: Path) -> list[Path]:
     scan = scan_folder(root)
-    videos = scan.with_suffix(VIDEO_SUFFIXES)
+    videos = scan.with_suffix(VIDEO_SUFFIXES | SILENT_VIDEO_SUFFIXES)
     if not videos:
         raise InputError(f"{root}: {explain_without_video(scan)}")
     if len(scan.files) > len(videos):

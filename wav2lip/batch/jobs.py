@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
+from wav2lip.dataset.input_folder import is_ignored
 from wav2lip.engine.option_parsing import (
     OptionSpec,
     add_arguments,
@@ -24,7 +25,7 @@ from wav2lip.errors import InputError
 from wav2lip.hashing import hash_file
 from wav2lip.lipsync.audio_input import check_num_voices
 from wav2lip.lipsync.options import DEFAULTS, LipSyncOptions
-from wav2lip.media.suffixes import AUDIO_SUFFIXES, IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from wav2lip.media.suffixes import AUDIO_SUFFIXES, IMAGE_SUFFIXES, SILENT_VIDEO_SUFFIXES, VIDEO_SUFFIXES
 from wav2lip.restoration.files import FILES as RESTORERS
 from wav2lip.restoration.files import find_restorer
 
@@ -198,7 +199,8 @@ def pair_folders(faces: Path, audio: Path, defaults: JobDefaults, cross: bool) -
 
     Raises: InputError if a folder has no such file, or there is no pair.
     """
-    face_files, audio_files = _list_files(faces, IMAGE_SUFFIXES), _list_files(audio, AUDIO_SUFFIXES)
+    face_files = _list_files(faces, VIDEO_SUFFIXES | SILENT_VIDEO_SUFFIXES | {*IMAGE_SUFFIXES})
+    audio_files = _list_files(audio, VIDEO_SUFFIXES | {*AUDIO_SUFFIXES})
     if cross:
         pairs = [(face, voice) for face in face_files for voice in audio_files]
     else:
@@ -214,13 +216,14 @@ def pair_folders(faces: Path, audio: Path, defaults: JobDefaults, cross: bool) -
     return _reject_repeated(jobs)
 
 
-def _list_files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    """Return the videos of a folder, and its files with the other suffixes."""
+def _list_files(folder: Path, suffixes: frozenset[str]) -> list[Path]:
+    """Return the files of a folder with these suffixes, without hidden ones and those of the system."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give a table of jobs, or two folders")
     files = sorted(
-        path for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES.union(suffixes) and path.is_file()
-    )
+        path for path in folder.iterdir()
+        if path.suffix.lower() in suffixes and path.is_file() and not is_ignored(path.name)
+    )  # fmt: skip
     if not files:
         raise InputError(f"{folder}: has no media file; check the folder")
     return files

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wav2lip.dataset.clip import AUDIO, FRAME_NAME
-from wav2lip.media.suffixes import AUDIO_SUFFIXES, IMAGE_SUFFIXES
+from wav2lip.media.suffixes import AUDIO_SUFFIXES, IMAGE_SUFFIXES, SILENT_VIDEO_SUFFIXES
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +90,7 @@ def explain_without_video(scan: FolderScan) -> str:
         )
     for suffixes, noun, remedy in (
         (ARCHIVE_SUFFIXES, "archives", "unpack them"),
+        (SILENT_VIDEO_SUFFIXES, "files without audio", "give videos with audio"),
         (IMAGE_SUFFIXES, "images", "give the videos that they are from"),
         (AUDIO_SUFFIXES, "audio files", "give videos of people who speak"),
     ):

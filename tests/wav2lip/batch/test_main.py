@@ -14,7 +14,7 @@ from models import Wav2Lip
 from tests.helpers.media import tone, write_video, write_wav
 from tests.helpers.talking_head import tiny_sadtalker
 from wav2lip.batch.__main__ import batch
-from wav2lip.batch.jobs import JobDefaults, read_jobs
+from wav2lip.batch.jobs import JobDefaults, pair_folders, read_jobs
 from wav2lip.checkpoints import Checkpoint, save_checkpoint
 from wav2lip.errors import InputError
 from wav2lip.hashing import hash_file
@@ -208,6 +208,14 @@ def test_folders_are_paired_or_crossed_and_sharded(media, tmp_path, capsys):
         names |= shard
         assert (tmp_path / "crossed" / f"records-{number}-of-2" / "lipsync.jsonl").exists() == bool(shard)
     assert names == {"a_a.mp4", "a_b.mp4", "b_a.mp4", "b_b.mp4"}
+
+
+def test_hidden_and_system_files_are_no_faces(tmp_path):
+    for name in ("faces/a.mp4", "faces/._a.mp4", "faces/.b.mp4", "faces/c.gif", "audio/._a.wav", "audio/a.oga"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    jobs = pair_folders(tmp_path / "faces", tmp_path / "audio", JobDefaults(tmp_path), cross=True)
+    assert [job.key for job in jobs] == ["a_a.mp4", "c_a.mp4"]
 
 
 def test_long_results_are_rendered_in_segments(media, tmp_path, capsys):

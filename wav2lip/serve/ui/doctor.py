@@ -16,11 +16,12 @@ from pathlib import Path
 
 from wav2lip.cli import EXIT_BAD_INPUT
 from wav2lip.errors import InputError
+from wav2lip.media.suffixes import VIDEO_SUFFIXES
 from wav2lip.serve.errors import NotFound
 from wav2lip.serve.jobs.limited_process import ProcessLimits, build_command
 from wav2lip.serve.jobs.retention import DOCTOR_TIMEOUT_S
 from wav2lip.serve.ui.datasets import DESCRIPTION, REPORT
-from wav2lip.serve.ui.media_files import VIDEO_SUFFIXES, sanitize_stem
+from wav2lip.serve.ui.media_files import sanitize_stem
 
 POLL_INTERVAL_S = 0.5
 MEMORY_MIB = 8192  # the networks and the frames of ten clips

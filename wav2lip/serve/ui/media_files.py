@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from wav2lip.media.suffixes import AUDIO_SUFFIXES, IMAGE_SUFFIXES, SILENT_VIDEO_SUFFIXES, VIDEO_SUFFIXES
 from wav2lip.serve.jobs.job import Job
 
 # Media types of browsers, and suffixes that some systems do not recognize as media.
-VIDEO_TYPES = ["video", ".mkv", ".avi", ".mts", ".m2ts", ".ts", ".flv", ".wmv", ".mxf", ".vob", ".ogv", ".3gp"]
-FACE_TYPES = [*VIDEO_TYPES, "image", ".heic", ".heif", ".avif"]
-AUDIO_TYPES = [*VIDEO_TYPES, "audio", ".opus", ".amr", ".caf", ".flac", ".m4a", ".ac3", ".w64"]
-VIDEO_SUFFIXES = {".mp4", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", *VIDEO_TYPES[1:]}
+VIDEO_TYPES = ["video", *sorted(VIDEO_SUFFIXES)]
+FACE_TYPES = [*VIDEO_TYPES, *sorted(SILENT_VIDEO_SUFFIXES), "image", *IMAGE_SUFFIXES]
+AUDIO_TYPES = [*VIDEO_TYPES, "audio", *AUDIO_SUFFIXES]
 MAX_STEM_CHARACTERS = 40
 
 

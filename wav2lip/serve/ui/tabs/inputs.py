@@ -71,7 +71,7 @@ def _build_sample_button(label: str, name: str, samples: Samples, target: gr.Fil
 
 def preview_face(path: str | None) -> dict[str, Any]:
     """Show the uploaded face."""
-    if path is not None and path.lower().endswith(IMAGE_SUFFIXES):
+    if path is not None and path.lower().endswith((*IMAGE_SUFFIXES, ".gif", ".apng")):
         return _preview(path, "img", 'alt="The photo"')
     return _preview(path, "video", 'controls playsinline preload="metadata"')
 
