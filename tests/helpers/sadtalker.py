@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -73,15 +72,6 @@ def load(name: str, gain: float | None = None) -> nn.Module:
         network = build(name)
     network.load_state_dict(weights(name, gain), assign=True)
     return network
-
-
-def reference_picture() -> np.ndarray:
-    """Cut the picture of the golden of the complete pipeline, (256, 256, 3) uint8 RGB."""
-    photo = cv2.imread(str(SHARED_MEDIA / "photo_person.png"))
-    _, _, left, top, right, bottom, *quad = golden("e2e")["crop_inner_wh_box_quad"].astype(int)
-    x1, y1, x2, y2 = quad
-    face = photo[top:bottom, left:right][y1:y2, x1:x2, ::-1]
-    return cv2.resize(np.ascontiguousarray(face), (256, 256))
 
 
 def golden_picture() -> torch.Tensor:

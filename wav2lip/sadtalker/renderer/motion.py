@@ -14,10 +14,10 @@ from torch import Tensor
 
 from models.sadtalker.dense_motion import COMPRESSED, HEATMAP_VARIANCE, MASK_THRESHOLD, NUM_FLOWS, DenseMotion
 from models.sadtalker.volumes import axis_positions, identity_grid
-from wav2lip.sadtalker.renderer.convolution import Convolution, cells, channels, fold_norm
+from wav2lip.sadtalker.renderer.convolution import Convolution, PaddedConvolution, cells, channels, fold_norm
 from wav2lip.sadtalker.renderer.enlarged_input import doubled_input_weight, write_phases
 
-PADDING = (1, 1, 1)
+PADDING = (1, 1)
 OCCLUSION_KERNEL = 7
 
 
@@ -32,14 +32,14 @@ class MotionNetwork:
         for index, block in enumerate(hourglass.encoder.down_blocks):
             weight, bias = fold_norm(block.conv, block.norm)
             weight = reorder_flows(weight) if index == 0 else weight
-            self.down.append(Convolution(weight, bias, PADDING, 0.0, dtype))
+            self.down.append(PaddedConvolution(weight, bias, PADDING, 0.0, dtype))
         for block in hourglass.decoder.up_blocks:
             weight, bias = fold_norm(block.conv, block.norm)
-            self.up.append(Convolution(doubled_input_weight(weight), bias.repeat(4), PADDING, 0.0, dtype))
+            self.up.append(PaddedConvolution(doubled_input_weight(weight), bias.repeat(4), PADDING, 0.0, dtype))
         weight, bias = fold_norm(hourglass.decoder.conv, hourglass.decoder.norm)
         inputs = NUM_FLOWS * (COMPRESSED + 1)
         weight = torch.cat([weight[:, :-inputs], reorder_flows(weight[:, -inputs:])], dim=1)
-        self.last = Convolution(weight, bias, PADDING, 0.0, dtype)
+        self.last = PaddedConvolution(weight, bias, PADDING, 0.0, dtype)
         self.mask = Convolution(network.mask.weight, network.mask.bias, (3, 3, 3), None, dtype)
         self.occlusion, self.occlusion_bias = self._occlusion_taps(network, dtype)
 
@@ -72,12 +72,14 @@ class SourceMotion:
         self.axes = [axis_positions(size, device) for size in reversed(sizes)]  # x, y, z
         self.grid = identity_grid(self.depth, self.height, self.width, device).flatten(0, 2)
         self.source_heatmaps = self._heatmaps(source)
-        self.buffers: list[Tensor] = []  # concatenated maps of the hourglass, by size, largest first
+        # Concatenated maps of the hourglass between two planes of zeros, by size, largest first; then the smallest map.
+        self.buffers: list[Tensor] = []
         height, width = self.height, self.width
-        for down, up in zip(network.down, reversed(network.up), strict=True):
-            up_channels = up.weight.shape[0] // 4
-            shape = (self.depth, height, width, up_channels + down.weight.shape[1])
-            self.buffers.append(torch.empty(shape, dtype=network.dtype, device=device))
+        inputs = [NUM_FLOWS * (COMPRESSED + 1), *(down.out_channels for down in network.down)]
+        outputs = [*(up.out_channels // 4 for up in reversed(network.up)), 0]
+        for size in (sum(pair) for pair in zip(inputs, outputs, strict=True)):
+            shape = (self.depth + 2, height, width, size)
+            self.buffers.append(torch.zeros(shape, dtype=network.dtype, device=device))
             height, width = height // 2, width // 2
 
     def __call__(self, driving: Tensor) -> tuple[Tensor, Tensor]:
@@ -93,22 +95,18 @@ class SourceMotion:
         return deformation.reshape(self.depth, self.height, self.width, 3), self._occlusion(x)
 
     def _hourglass(self, driving: Tensor, shifts: Tensor) -> Tensor:
-        inputs = self.network.down[0].weight.shape[1]
-        x = self.buffers[0][..., -inputs:]
-        x[..., 0] = 0  # the background has no heatmap
-        x[..., 1:NUM_FLOWS].copy_(self._heatmaps(driving) - self.source_heatmaps)
-        self._warp(shifts, x[..., NUM_FLOWS:])
-        x = channels(x)
-        for level, conv in enumerate(self.network.down, 1):
-            x = conv(x)
-            x = F.avg_pool2d(x[0].transpose(0, 1), 2).transpose(0, 1)[None]  # depth as batch
-            if level < len(self.buffers):
-                self.buffers[level][..., -x.shape[1] :].copy_(cells(x))
-        for buffer, conv in zip(reversed(self.buffers), self.network.up, strict=True):
-            phases = cells(conv(x))
-            write_phases(phases, buffer[..., : phases.shape[-1] // 4], (0, 1), (0, 1), 2)
-            x = channels(buffer)
-        return self.network.last(x)
+        x = self.buffers[0][..., -NUM_FLOWS * (COMPRESSED + 1) :]
+        x[1:-1, ..., 0] = 0  # the background has no heatmap
+        x[1:-1, ..., 1:NUM_FLOWS].copy_(self._heatmaps(driving) - self.source_heatmaps)
+        self._warp(shifts, x[1:-1, ..., NUM_FLOWS:])
+        for conv, buffer in zip(self.network.down, self.buffers[1:], strict=True):
+            pooled = F.avg_pool2d(conv(x).movedim(-1, 1), 2)  # depth as batch
+            x = buffer[..., -conv.out_channels :]
+            x[1:-1].copy_(pooled.movedim(1, -1))
+        for buffer, conv in zip(reversed(self.buffers[:-1]), self.network.up, strict=True):
+            write_phases(conv(x), buffer[1:-1, ..., : conv.out_channels // 4], (0, 1), (0, 1), 2)
+            x = buffer
+        return channels(self.network.last(x))
 
     def _heatmaps(self, keypoints: Tensor) -> Tensor:
         """Return the heatmaps of keypoints, (D, H, W, 15)."""

@@ -14,7 +14,7 @@ from models.sadtalker.dense_motion import DEPTH, FEATURES
 from models.sadtalker.generator import Generator
 from models.sadtalker.volumes import gather_volume
 from wav2lip.devices import inference_dtype, keep_freed_memory
-from wav2lip.sadtalker.renderer.convolution import Convolution, channels, fold_norm
+from wav2lip.sadtalker.renderer.convolution import Convolution, PaddedConvolution, cells, channels, fold_norm
 from wav2lip.sadtalker.renderer.decoder import Decoder, Workspace
 from wav2lip.sadtalker.renderer.motion import MotionNetwork, SourceMotion
 
@@ -31,7 +31,7 @@ class DeviceWeights:
         self.motion = MotionNetwork(network.dense_motion_network, dtype)
         third, bias = fold_norm(network.third.conv, network.third.norm)
         third = third.unflatten(1, (FEATURES, DEPTH)).transpose(1, 2).flatten(1, 2)  # the order of `FrameStream._warp`
-        self.third = Convolution(third, bias, (1, 1), network.third.slope)
+        self.third = PaddedConvolution(third, bias, (1,), network.third.slope)
         self.fourth = Convolution(network.fourth.weight, network.fourth.bias, (0, 0))
         self.decoder = Decoder(network.decoder, dtype)
 
@@ -51,8 +51,9 @@ class FrameStream:
         """Return a frame, (S, S, 3) float32 RGB in (0, 1). driving: (15, 3) float32 keypoints."""
         deformation, occlusion = self.motion(driving)
         warped = self._warp(deformation)
-        segmentation = self.weights.fourth(self.weights.third(channels(warped)))
-        return self.weights.decoder(segmentation * channels(occlusion), self.workspace)
+        padded = self.workspace.pad("warped", warped, torch.float32)
+        segmentation = cells(self.weights.fourth(channels(self.weights.third(padded)))).mul_(occlusion)
+        return self.weights.decoder(self.workspace.pad("segmentation", segmentation, torch.float32), self.workspace)
 
     def _warp(self, deformation: Tensor) -> Tensor:
         """Sample the features: (D, H, W, 3) -> (H, W, D * 32)."""
