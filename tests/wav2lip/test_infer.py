@@ -337,6 +337,8 @@ def test_unusable_file_is_named_with_reason(media, run_and_fail, flag, name, rea
     (["--face_det_batch_size", "-1"], "face.mp4", "--face_det_batch_size=-1"),
     (["--device", "abacus"], "face.mp4", "device abacus"),
     (["--detector", "s3fd", "--s3fd_weights", "none.pth"], "face.mp4", "none.pth"),
+    (["--detector", "mtcnn", "--s3fd_weights", "none.pth"], "face.mp4", "--s3fd_weights=none.pth: no such file"),
+    (["--landmark_weights", "none.pth"], "face.mp4", "--landmark_weights=none.pth: no such file"),
 ], ids=lambda value: " ".join(value) if isinstance(value, list) else "")  # fmt: skip
 def test_invalid_value_is_named_with_flag(media, run_and_fail, flags, face, reason):
     box = [] if "--box" in flags or "--detector" in flags else BOX

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from fractions import Fraction
 from os import PathLike
 from pathlib import Path
@@ -103,6 +103,13 @@ def open_source(
         face, fps=options.fps, static=options.static, framing=framing, time_range=time_range, compat=compat,
         max_pixels=options.max_pixels, on_packet=on_packet,
     )  # fmt: skip
+
+
+def check_named_files(files: Mapping[str, PathType | None]) -> None:
+    """Check that files which the user named exist. files: by flag. Raises: InputError for one that does not."""
+    for flag, path in files.items():
+        if path is not None and not Path(path).is_file():
+            raise InputError(f"{flag}={path}: no such file; check the path")
 
 
 def check_outfile(outfile: PathType, *inputs: FaceInput | AudioInput) -> None:

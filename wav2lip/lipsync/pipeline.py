@@ -16,7 +16,7 @@ from models import Wav2Lip
 from wav2lip.audio.windows import MelWindows
 from wav2lip.devices import choose_devices, inference_dtype
 from wav2lip.engine.face_location import BuildDetector, DetectorPool, build_locator, build_matching_detector
-from wav2lip.engine.inputs import FaceInput, check_outfile, open_source
+from wav2lip.engine.inputs import FaceInput, check_named_files, check_outfile, open_source
 from wav2lip.engine.interface import FaceLocator, FrameItem, IsCancelled, OnProgress, Result, Source, never
 from wav2lip.engine.prepared import PreparedFace
 from wav2lip.engine.result_stream import FrameStream, check_cancelled, provenance_comment
@@ -93,8 +93,9 @@ class LipSync:
         detector: s3fd, mtcnn, haar, or auto: that of the checkpoint's training data.
         s3fd_weights: file of S3FD's weights.
         landmark_weights: file of 2DFAN4, see `build_landmarker`.
-        Raises: InputError if the checkpoint cannot be used or the device is unavailable.
+        Raises: InputError if the checkpoint cannot be used, a named file is missing or the device is unavailable.
         """
+        check_named_files({"--s3fd_weights": s3fd_weights, "--landmark_weights": landmark_weights})
         devices = choose_devices(device)
         weights = None if s3fd_weights is None else Path(s3fd_weights)
         backend = load_backend(path)

@@ -22,7 +22,15 @@ from wav2lip.audio.mel import SAMPLE_RATE
 from wav2lip.audio.windows import FPS
 from wav2lip.devices import choose_devices
 from wav2lip.engine.face_location import DetectorPool
-from wav2lip.engine.inputs import PREPARED_FLAGS, AudioInput, FaceInput, audio_as_file, check_outfile, open_source
+from wav2lip.engine.inputs import (
+    PREPARED_FLAGS,
+    AudioInput,
+    FaceInput,
+    audio_as_file,
+    check_named_files,
+    check_outfile,
+    open_source,
+)
 from wav2lip.engine.interface import FrameItem, IsCancelled, OnProgress, Result, never
 from wav2lip.engine.option_parsing import format_flags
 from wav2lip.engine.prepared.file import is_prepared
@@ -115,8 +123,9 @@ class SadTalker:
         detector: retinaface, mtcnn, s3fd, haar or auto, see `build_photo_detector`.
         landmark_weights: file of 2DFAN4, used without FAN-98 in the folder; see `build_landmarker`.
         old_version: use the files of version 0.0.1.
-        Raises: InputError if the folder is missing or the device is unavailable.
+        Raises: InputError if the folder or a named file is missing, or the device is unavailable.
         """
+        check_named_files({"--s3fd_weights": s3fd_weights, "--landmark_weights": landmark_weights})
         devices = choose_devices(device)
 
         def load_networks(size: int) -> EngineNetworks:
@@ -325,10 +334,8 @@ def _check_files(options: SadTalkerOptions) -> None:
     """Raise InputError for a missing file before any work is done."""
     for name in ("ref_eyeblink", "ref_pose", "ref_video", "points", "mouth", "face_like"):
         value = getattr(options, name)
-        paths = value if isinstance(value, tuple) else () if value is None else (value,)
-        for path in paths:
-            if not path.is_file():
-                raise InputError(f"--{name}={path}: no such file; check the path")
+        for path in value if isinstance(value, tuple) else (value,):
+            check_named_files({f"--{name}": path})
 
 
 def _driving_audio(audio: AudioInput | None, options: SadTalkerOptions) -> AudioInput:

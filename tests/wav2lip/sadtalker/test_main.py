@@ -80,6 +80,15 @@ def test_missing_checkpoints_are_reported(inputs, capsys):
     assert "no such folder; download the checkpoints of SadTalker" in error
 
 
+@pytest.mark.parametrize("flag", ["--s3fd_weights", "--landmark_weights"])
+def test_missing_weights_are_reported_even_where_they_are_not_used(inputs, capsys, flag):
+    error = error_of(
+        capsys, "--driven_audio", inputs / "speech.wav", "--source_image", inputs / "photo.png", "--checkpoint_dir",
+        inputs, "--cpu", flag, "none.pth",
+    )  # fmt: skip
+    assert f"{flag}=none.pth: no such file" in error
+
+
 @pytest.mark.parametrize("name", ["gray.png", "text.png", "empty.png", "none.png"])
 def test_unusable_photos_are_reported(inputs, tiny_engine, capsys, name):
     Image.fromarray(np.full((200, 200, 3), 120, np.uint8)).save(inputs / "gray.png")

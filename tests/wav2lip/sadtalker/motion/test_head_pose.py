@@ -4,7 +4,6 @@ import itertools
 
 import numpy as np
 import pytest
-import scipy.signal
 
 from tests.helpers.goldens import tensor
 from tests.helpers.sadtalker import golden, load
@@ -56,20 +55,25 @@ def test_public_blocks_follow_each_other():
     np.testing.assert_allclose(pose[0], REFERENCE)
 
 
-@pytest.mark.parametrize("frames", [70, 97, 200, 500])
-def test_head_does_not_jump_at_block_borders(frames):
-    rng = np.random.default_rng(0)
-    smooth_noise = scipy.signal.savgol_filter(rng.normal(size=(1000, 32, 6)), 13, 2, axis=1)
-    blocks = iter(smooth_noise)
+def largest_border_step(frames, seed, compat):
+    """Return the largest step at a border of 32 frames, in medians of all steps; the blocks are waves."""
+    rng, time = np.random.default_rng(seed), np.arange(32)[:, None]
+    reference = rng.normal(size=6).astype(np.float32)
 
-    def noisy(reference, latent, audio):
-        return next(blocks) + latent[:6]
+    def waves(pose, latent, audio):
+        return latent[:6] + 0.5 * np.sin(2 * np.pi * time / (20 + 5 * np.arange(6)) + latent[6:12])
 
     draw = lambda: rng.normal(size=64).astype(np.float32)  # noqa: E731
-    pose = smooth_pose(predict_pose(noisy, np.zeros((frames, 6), np.float32), REFERENCE, draw))
+    pose = smooth_pose(predict_pose(waves, np.zeros((frames, 6), np.float32), reference, draw, compat))
     steps = np.linalg.norm(np.diff(pose, axis=0), axis=1)
     borders = [index for border in range(32, frames - 1, 32) for index in (border - 1, border, border + 1)]
-    assert np.mean(steps[[b for b in borders if b < len(steps)]]) < 2 * np.median(steps)
+    return max(steps[index] for index in borders if index < len(steps)) / np.median(steps)
+
+
+@pytest.mark.parametrize("frames", [70, 97, 200, 500])
+def test_step_at_every_border_is_at_most_twice_the_median(frames):
+    assert max(largest_border_step(frames, seed, "none") for seed in range(20)) <= 2
+    assert np.median([largest_border_step(frames, seed, "public") for seed in range(20)]) > 2  # the reference jumps
 
 
 @pytest.mark.parametrize("compat", ["none", "public"])
