@@ -20,7 +20,7 @@ from wav2lip.engine.option_parsing import (
     option_specs,
     parse_options,
 )
-from wav2lip.engines import ENGINES, WAV2LIP, EngineOptions
+from wav2lip.engines import ENGINES, SADTALKER, WAV2LIP, EngineOptions
 from wav2lip.errors import InputError
 from wav2lip.hashing import hash_file
 from wav2lip.lipsync.audio_input import check_num_voices
@@ -28,9 +28,11 @@ from wav2lip.lipsync.options import DEFAULTS, LipSyncOptions
 from wav2lip.media.suffixes import AUDIO_SUFFIXES, IMAGE_SUFFIXES, SILENT_VIDEO_SUFFIXES, VIDEO_SUFFIXES
 from wav2lip.restoration.files import FILES as RESTORERS
 from wav2lip.restoration.files import find_restorer
+from wav2lip.sadtalker.options import SadTalkerOptions, check_driving_audio
 
 FILE_COLUMNS = ("face", "audio", "outfile")
 COLUMNS = (*FILE_COLUMNS, "user", "engine")  # columns that are no options of an engine
+SOUND_COLUMNS = {"audio", "idle", "ref_video"}  # one of them is in every table; the others are options of SadTalker
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Job:
 
     key: str  # the result's name in the records: relative to the output folder where it lies in it
     face: Path
-    audio: Path | tuple[Path, ...]  # several: of each selected face
+    audio: Path | tuple[Path, ...]  # several: of each selected face; none: of a video without speech
     outfile: Path
     options: EngineOptions = DEFAULTS
     engine: str = WAV2LIP
@@ -106,7 +108,7 @@ def _read_csv(table: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
     reader = csv.DictReader(text.splitlines(), strict=True)
     try:
         header = reader.fieldnames or []
-        if not {"face", "audio"} <= set(header):
+        if "face" not in header or not SOUND_COLUMNS & set(header):
             raise InputError(f"{table}: line 1 must name the columns, among them face and audio; it has {header}")
         for row in reader:
             if None in row:
@@ -131,24 +133,27 @@ def _read_json_lines(table: Path, text: str) -> Iterator[tuple[int, dict[str, An
 
 def _parse_row(row: Mapping[str, Any], number: int, folder: Path, defaults: JobDefaults) -> Job:
     paths = {name: folder / str(row[name]) for name in ("face", "outfile") if name in row}
-    audios = [folder / str(name) for name in _as_list(row.get("audio", ""))]
+    audios = [folder / str(name) for name in _as_list(row["audio"])] if "audio" in row else []
     face, audio = paths.get("face", Path()), audios[0] if len(audios) == 1 else tuple(audios)
     outfile = paths.get("outfile", defaults.out / f"{'_'.join(path.stem for path in (face, *audios))}.mp4")
     key = _key(outfile, defaults.out) if paths else f"line {number}"
     job = Job(key, face, audio, outfile, user=str(row.get("user", "")))
-    for name in ("face", "audio"):
-        if name not in row:
-            return replace(job, key=f"line {number}", fault=f"line {number}: has no {name}")
     engine = str(row.get("engine", defaults.engine))
     if engine not in ENGINES:
         return replace(job, fault=f"line {number}: engine={engine}: must be one of {', '.join(ENGINES)}")
+    for name in ("face",) if engine == SADTALKER else ("face", "audio"):
+        if name not in row:
+            return replace(job, key=f"line {number}", fault=f"line {number}: has no {name}")
     try:
         words = _flags({name: row[name] for name in row.keys() - set(COLUMNS)}, engine, folder, defaults)
         options = parse_flags(words, engine)
         if isinstance(options, LipSyncOptions):
             check_num_voices(len(audios), options)
-        elif len(audios) != 1:
+        elif len(audios) > 1:
             raise InputError(f"audio: {len(audios)} files: must be one with engine={engine}")
+        else:
+            assert isinstance(options, SadTalkerOptions)
+            check_driving_audio(bool(audios), options, "audio")
         return replace(job, engine=engine, options=options)
     except InputError as error:
         return replace(job, fault=f"line {number}: {error}")
@@ -230,15 +235,19 @@ def _list_files(folder: Path, suffixes: frozenset[str]) -> list[Path]:
 
 
 def _reject_repeated(jobs: Sequence[Job]) -> list[Job]:
-    """Mark each job whose result another one before it writes."""
+    """Mark each job whose result another one before it writes; each gets a key of its own."""
     seen: set[Path] = set()
+    keys = {job.key for job in jobs if not job.fault}
     checked = []
     for number, job in enumerate(jobs, start=1):
         outfile = job.outfile.resolve()
         if outfile in seen and not job.fault:
-            fault = "outfile: is that of an earlier job too; choose another"
-            job = replace(job, key=f"{job.key} (job {number})", fault=fault)
-        seen.add(outfile)
+            job = replace(job, fault="outfile: is that of an earlier job too; choose another")
+        if job.fault and job.key in keys:
+            job = replace(job, key=f"{job.key} (job {number})")
+        keys.add(job.key)
+        if not job.fault:
+            seen.add(outfile)
         checked.append(job)
     return checked
 

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from wav2lip.batch.engines import RESULTS, Engine, Factory, LipSyncFactory
 from wav2lip.batch.jobs import Job
+from wav2lip.engine.prepared import is_prepared
 from wav2lip.errors import USER_ERRORS
 from wav2lip.execution.interface import Progress, WorkerContext
 from wav2lip.execution.manifest import REJECTED, Record, hash_values
@@ -33,7 +34,7 @@ class RenderResult:
         """Return frames, fps, bytes (of the file) and has_cached_faces, beside `Job.describe`."""
         engine = cast(Engine, context.get(self.engines[job.engine]))
         try:
-            audio = job.audio if isinstance(job.audio, Path) else list(job.audio)
+            audio = job.audio if isinstance(job.audio, Path) else list(job.audio) or None
             result = engine(
                 job.face, audio, job.outfile, job.options, lambda stage, done, total: progress(done / max(1, total))
             )
@@ -60,12 +61,15 @@ class PlanResult:
         return self.folder / f"{self.fingerprint(job)}.npz"
 
     def __call__(self, job: Job, context: WorkerContext, progress: Progress) -> Record:
-        """Return the number of segments; 1 for a result of less than two, which is rendered at once."""
+        """Return the number of segments; 1 for a result that is rendered at once.
+
+        These are results of less than two segments, and those of prepared faces, which need no search for faces.
+        """
         fingerprint, lipsync = self.fingerprint(job), context.get(self.model)
         try:
             options, seconds = _options(job), max(probe(audio).seconds for audio in job.audios)
             is_short = seconds < 2 * self.seconds and options.short == "trim"
-            if is_short and not self.is_always_divided:
+            if (is_short or is_prepared(job.face)) and not self.is_always_divided:
                 return Record(PLANS, job.key, fingerprint, data={**job.describe(), "segments": 1})
             plan = plan_segments(lipsync, job.face, list(job.audios), options, self.seconds)
         except USER_ERRORS as error:

@@ -201,4 +201,16 @@ class SadTalkerOptions(MotionOptions, OutputOptions, FaceSelectionOptions, Input
             raise InputError("--mouth: requires speech that drives the face; remove --idle or --ref_video")
 
 
+def check_driving_audio(has_audio: bool, options: MotionOptions, name: str = "--driven_audio") -> None:
+    """Check that audio drives the face unless the options make a video without it.
+
+    name: of the audio, for the message.
+    Raises: InputError.
+    """
+    if options.idle is not None and has_audio:
+        raise InputError(f"--idle: makes a video without speech; remove {name} or --idle")
+    if options.idle is None and options.full_video is None and not has_audio:
+        raise InputError(f"{name}: is missing; give a file with speech, or --idle SECONDS")
+
+
 DEFAULTS = SadTalkerOptions()

@@ -48,7 +48,7 @@ from wav2lip.sadtalker.motion.coefficients import MotionSettings, ReferenceMotio
 from wav2lip.sadtalker.motion.free_view import head_angles
 from wav2lip.sadtalker.motion.reference_video import reference_coefficients
 from wav2lip.sadtalker.networks import HeadNetworks, TorchHeadNetworks
-from wav2lip.sadtalker.options import DEFAULTS, SadTalkerOptions
+from wav2lip.sadtalker.options import DEFAULTS, SadTalkerOptions, check_driving_audio
 from wav2lip.sadtalker.renderer import TorchRenderer
 from wav2lip.sadtalker.rendering import ClipMotion, Renderer, render_frames
 from wav2lip.sadtalker.source.cropping import PASTED_MODES
@@ -340,14 +340,12 @@ def _check_files(options: SadTalkerOptions) -> None:
 
 def _driving_audio(audio: AudioInput | None, options: SadTalkerOptions) -> AudioInput:
     """Return the audio of the result: silence without speech."""
+    check_driving_audio(audio is not None, options)
     if options.idle is not None:
-        if audio is not None:
-            raise InputError("--idle: makes a video without speech; remove --driven_audio or --idle")
         return np.zeros(max(1, round(options.idle * SAMPLE_RATE)), np.int16), SAMPLE_RATE
     if audio is not None:
         return audio
-    if options.full_video is None:
-        raise InputError("--driven_audio: is missing; give a file with speech, or --idle SECONDS")
+    assert options.full_video is not None
     return options.full_video
 
 

@@ -18,6 +18,8 @@ from wav2lip.batch.jobs import JobDefaults, pair_folders, read_jobs
 from wav2lip.checkpoints import Checkpoint, save_checkpoint
 from wav2lip.errors import InputError
 from wav2lip.hashing import hash_file
+from wav2lip.lipsync import LipSync, LipSyncOptions
+from wav2lip.live.prepare import prepare_face
 from wav2lip.sadtalker import SadTalker
 
 BOX = "8 56 8 56"
@@ -183,6 +185,25 @@ def test_rows_of_both_engines_share_a_table(media, tmp_path, capsys, monkeypatch
         run(media, tmp_path, table, "--checkpoint_dir", media)
 
 
+def test_sadtalker_row_without_audio_is_idle(media, tmp_path, monkeypatch):
+    Image.fromarray(skimage.data.astronaut()).save(media / "photo.png")
+    (media / "sadtalker").mkdir(exist_ok=True)
+    (media / "sadtalker" / "SadTalker_V0.0.2_256.safetensors").write_bytes(b"weights")
+    monkeypatch.setattr(SadTalker, "from_checkpoint", lambda *arguments, **others: tiny_sadtalker())
+    table = write_table(media, "idle.csv", ["face,idle", "photo.png,0.4", "photo.png,"])
+    run(media, tmp_path, table, "--engine", "sadtalker", "--checkpoint_dir", media / "sadtalker")
+    assert count_frames(tmp_path / "photo.mp4") == 10
+    done, rejected = (last_records(tmp_path)[key] for key in ("photo.mp4", "photo.mp4 (job 2)"))
+    assert (done["status"], done["data"]["audio"], rejected["status"]) == ("ok", "", "rejected")
+    reason = rejected["reason"]
+    assert reason == "line 3: audio: is missing; give a file with speech, or --idle SECONDS"
+    table = write_table(media, "both.csv", ["face,audio,idle", "photo.png,audio/a.wav,1"])
+    (job,) = read_jobs(table, JobDefaults(tmp_path, "sadtalker"))
+    assert job.fault == "line 2: --idle: makes a video without speech; remove audio or --idle"
+    (job,) = read_jobs(write_table(media, "mute.csv", ["face,idle", "photo.png,1"]), JobDefaults(tmp_path))
+    assert job.fault == "line 2: has no audio"
+
+
 def test_a_shard_reads_its_own_files_only(media, tmp_path, monkeypatch):
     read = []
     monkeypatch.setattr("wav2lip.batch.jobs.hash_file", lambda path: (read.append(path.name), hash_file(path))[1])
@@ -239,6 +260,16 @@ def test_long_results_are_rendered_in_segments(media, tmp_path, capsys):
     assert run(media, tmp_path / "parts", table, "--segment_seconds", "0.4") == 0
     assert "2 cached" in capsys.readouterr().out
     (media / "audio" / "long.wav").unlink()
+
+
+def test_prepared_face_is_rendered_at_once_beside_segments(media, tmp_path, capsys):
+    engine = LipSync.from_checkpoint(media / "generator.pth", "cpu", "haar")
+    prepare_face(engine, media / "faces" / "a.mp4", media / "a.w2l", LipSyncOptions(box=(8, 56, 8, 56)))
+    write_wav(media / "longer.wav", tone(1.5))
+    table = write_table(media, "prepared.csv", ["face,audio", "a.w2l,longer.wav"])
+    assert run(media, tmp_path, table, "--segment_seconds", "0.4") == 0
+    assert outcomes(capsys.readouterr().out) == {"a_longer.mp4": "done"}
+    assert count_frames(tmp_path / "a_longer.mp4") == 38
 
 
 @pytest.mark.parametrize(
