@@ -64,8 +64,14 @@ def _ignore_signal(_number: int, _frame: FrameType | None) -> None:
 
 def _use_temp_folder(folder: Path) -> None:
     """Buffer request bodies in the data folder, because /tmp may be in memory; delete files of a killed server."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+    from wav2lip.serve.jobs.retention import find_temporary
+
+    folder.mkdir(exist_ok=True)
+    for path in find_temporary(folder):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
     os.environ["TMPDIR"] = str(folder)
     tempfile.tempdir = None  # clears the cached path
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from filelock import FileLock, Timeout
 
@@ -24,6 +25,10 @@ from wav2lip.serve.metrics import JobMetrics, ServerMetrics
 from wav2lip.serve.settings import Settings
 from wav2lip.serve.storage import build_storage
 
+LOCK = "lock"
+MARKERS = ("wav2lip-data", "secret", "jobs.sqlite3", LOCK)  # the others are in folders of earlier versions
+FOLDERS = ("uploads", "results", "page", "doctor", "incoming", "samples", "copies")
+
 log = logging.getLogger(__name__)
 
 
@@ -31,11 +36,12 @@ log = logging.getLogger(__name__)
 def exclusive_access(settings: Settings) -> Iterator[None]:
     """Lock the data folder and the database inside the block against other servers, unless they share a storage.
 
-    Raises: InputError if another server uses them.
+    Raises: InputError if another server uses them, or the data folder holds files of others.
     """
-    lock = FileLock(settings.data / "lock")
+    lock = FileLock(settings.data / LOCK)
     try:
         settings.data.mkdir(parents=True, exist_ok=True)
+        _claim(settings.data)
         lock.acquire(timeout=0)
     except Timeout as error:
         raise InputError(f"--data={settings.data}: is used by another server or worker; give another folder") from error
@@ -51,6 +57,20 @@ def exclusive_access(settings: Settings) -> Iterator[None]:
         lock.release()
 
 
+def _claim(data: Path) -> None:
+    """Mark a data folder as a server's, which deletes old files in FOLDERS. Raises: InputError for files of others."""
+    if any((data / name).exists() for name in MARKERS):
+        return
+    for name in FOLDERS:
+        folder = data / name
+        if folder.is_dir() and any(folder.iterdir()):
+            raise InputError(
+                f"--data={data}: has a folder {name} with files that no server wrote, and a server deletes old files "
+                "there; give an empty folder"
+            )
+    (data / MARKERS[0]).write_text("Data of a server of lip-sync jobs.\n", encoding="utf-8")
+
+
 class Service:
     """Uploads, queue, models and threads of a server; no thread runs before `start`."""
 
@@ -63,7 +83,7 @@ class Service:
         self.models = ModelPool(settings)
         self.engines = EngineRegistry(settings, self.models)
         self.inspector = MediaInspector(settings)
-        self.storage = build_storage(settings)
+        self.storage = build_storage(settings, self.database.identity)
         self.uploads = UploadStore(settings, self.database, self.storage, self.inspector)
         self.queue = JobQueue(settings, self.database, self.storage)
         self.jobs = ClientJobs(settings, self.database, self.storage, self.queue, self.engines)
@@ -109,7 +129,7 @@ class WorkerService:
     def __init__(self, settings: Settings):
         """Open the database and load the models. Raises: InputError if either cannot be used."""
         self.database = Database(settings.database_url)
-        storage = build_storage(settings)
+        storage = build_storage(settings, self.database.identity)
         engines = EngineRegistry(settings, ModelPool(settings))
         engines.load_all()
         self._metrics, self._port = JobMetrics(engines.engines), settings.metrics_port

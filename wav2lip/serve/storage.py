@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,7 +18,11 @@ from wav2lip.serve.errors import NotFound, StorageError
 from wav2lip.serve.settings import Settings, without_credentials
 
 FOLDERS = ("uploads", "results")
-MARKER = "wav2lip-storage"  # key of a file that says that all files of FOLDERS are those of servers
+# Name of a file in FOLDERS: the id of an upload or job, with dots around it while it is incomplete. Other files are not
+# those of a server, as with --data=., and are never deleted.
+STORED_NAME = re.compile(r"\.?[\w-]{32}(\.[\w.]+)?", re.ASCII)
+MARKER = "wav2lip-storage"  # key of a file that says which servers' files those of FOLDERS are
+OWNER = "database: "  # begins the line of the marker with the identity of their database
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +44,9 @@ class Storage(Protocol):
     def fetch(self, key: str) -> Path:
         """Return the local path of a file after making a copy if necessary. Raises: NotFound if there is no file."""
 
+    def reload(self, key: str) -> Path:
+        """Return as `fetch`, after making a new copy."""
+
     def save(self, key: str) -> None:
         """Store a complete file that was written to its local path; it is durable when this returns."""
 
@@ -52,8 +60,12 @@ class Storage(Protocol):
         """Delete the local copies that were not used for a while."""
 
 
-def build_storage(settings: Settings) -> Storage:
-    """Build the storage of a server or worker. Raises: InputError if it cannot be used."""
+def build_storage(settings: Settings, get_identity: Callable[[], str]) -> Storage:
+    """Build the storage of a server or worker.
+
+    get_identity: returns that of the database, to which a storage given by --storage belongs.
+    Raises: InputError if it cannot be used.
+    """
     if settings.storage is None:
         return LocalStorage(settings.data.resolve(), "--data")
     storage: Storage
@@ -61,28 +73,45 @@ def build_storage(settings: Settings) -> Storage:
         storage = LocalStorage(Path(settings.storage).resolve(), "--storage")
     else:
         storage = RemoteStorage(settings.storage, settings.data.resolve() / "copies", settings.job_seconds)
-    _claim(storage, settings.storage)
+    _claim(storage, settings.storage, get_identity())
     return storage
 
 
-def _claim(storage: Storage, url: str) -> None:
-    """Mark a new storage as one of servers, which delete files that they do not know.
+def _claim(storage: Storage, url: str, identity: str) -> None:
+    """Mark a storage as that of the servers of one database, which delete files that it does not know.
 
-    Raises: InputError if it holds files of others.
+    Raises: InputError if it holds files of others, or belongs to another database.
     """
     is_empty = not any(storage.names(folder) for folder in FOLDERS)  # read before the marker, which another may write
     if storage.exists(MARKER):
-        return
-    if not is_empty:
+        owner = _read_owner(storage)
+        if owner == identity:
+            return
+        if owner is not None:
+            raise InputError(
+                f"--storage={without_credentials(url)}: belongs to another database than --database (its file {MARKER} "
+                "says which), and the servers of each would delete the files of the other; give an empty storage, or "
+                "the database of this one"
+            )
+    elif not is_empty:
         raise InputError(
             f"--storage={without_credentials(url)}: holds files in uploads or results, but no file {MARKER}, so they "
             "may not be those of a server, which would delete them; give an empty folder, or create that file"
         )
     try:
-        storage.path(MARKER).write_text("Servers of lip-sync jobs delete files in uploads and results.\n")
+        storage.path(MARKER).write_text(
+            f"Servers of lip-sync jobs delete files in uploads and results.\n{OWNER}{identity}\n", encoding="utf-8"
+        )
     except OSError as error:
         raise InputError(f"--storage={without_credentials(url)}: is not writable ({error.strerror})") from error
     storage.save(MARKER)
+
+
+def _read_owner(storage: Storage) -> str | None:
+    """Return the identity of the database that a storage belongs to; None for a marker of an earlier version."""
+    text = storage.reload(MARKER).read_text(encoding="utf-8", errors="replace")
+    owners = [line.removeprefix(OWNER).strip() for line in text.splitlines() if line.startswith(OWNER)]
+    return owners[0] if owners else None
 
 
 class LocalStorage:
@@ -107,6 +136,8 @@ class LocalStorage:
     def fetch(self, key: str) -> Path:
         """See `Storage`; a missing file is reported by its reader."""
         return self.path(key)
+
+    reload = fetch
 
     def save(self, key: str) -> None:
         """See `Storage`."""
@@ -174,6 +205,7 @@ class RemoteStorage:
         with suppress(FileNotFoundError):
             os.utime(path)
             return path
+        _create_folders(self.folder)  # they may have been deleted
         partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
         try:
             with self._storage_errors():
@@ -184,6 +216,11 @@ class RemoteStorage:
         finally:
             partial.unlink(missing_ok=True)
         return path
+
+    def reload(self, key: str) -> Path:
+        """See `Storage`."""
+        self.path(key).unlink(missing_ok=True)
+        return self.fetch(key)
 
     def save(self, key: str) -> None:
         """See `Storage`."""
@@ -213,7 +250,12 @@ class RemoteStorage:
         """See `Storage`."""
         oldest = time.time() - self._max_age_s
         for folder in FOLDERS:
-            for path in (self.folder / folder).iterdir():
+            try:
+                copies = [path for path in (self.folder / folder).iterdir() if STORED_NAME.fullmatch(path.name)]
+            except OSError as error:  # deleted, or its disk is unmounted; `fetch` creates it again
+                log.warning("%s: cannot be read now (%s)", self.folder / folder, error.strerror)
+                continue
+            for path in copies:
                 try:
                     if path.stat().st_mtime < oldest:
                         path.unlink()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
+from functools import partial
 
 import pytest
 from fsspec.core import url_to_fs
@@ -14,6 +16,9 @@ from wav2lip.serve import service
 from wav2lip.serve.errors import NotFound
 from wav2lip.serve.settings import POSTGRESQL, Settings
 from wav2lip.serve.storage import RemoteStorage, build_storage
+
+IDENTITY = partial(str, "first database")
+OLD, USED, NEW = (name * 8 for name in ("old_", "used", "new_"))  # as long as ids
 
 
 @pytest.fixture
@@ -41,22 +46,32 @@ def test_missing_file_is_reported_and_leaves_no_copy(memory):
 
 def test_copies_are_deleted_after_their_last_use(memory):
     storage = memory[0]
-    for name in ("old", "used", "new"):
+    for name in (OLD, USED, NEW, "notes.txt"):
         storage.path(f"uploads/{name}").write_bytes(b"x")
         storage.save(f"uploads/{name}")
     before = time.time() - 100
-    for name in ("old", "used"):
+    for name in (OLD, USED, "notes.txt"):
         os.utime(storage.path(f"uploads/{name}"), (before, before))
-    storage.fetch("uploads/used")
+    storage.fetch(f"uploads/{USED}")
     storage.delete_old_copies()
-    assert {path.name for path in list_files(storage.folder)} == {"used", "new"}
-    assert storage.fetch("uploads/old").read_bytes() == b"x"  # from the store again
+    assert {path.name for path in list_files(storage.folder)} == {USED, NEW, "notes.txt"}
+    assert storage.fetch(f"uploads/{OLD}").read_bytes() == b"x"  # from the store again
+
+
+def test_deleted_folder_of_copies_is_logged_and_created_again(memory, caplog):
+    storage = memory[0]
+    storage.path(f"uploads/{OLD}").write_bytes(b"x")
+    storage.save(f"uploads/{OLD}")
+    shutil.rmtree(storage.folder)
+    storage.delete_old_copies()  # called by the watchdog's thread
+    assert "uploads: cannot be read now" in caplog.text
+    assert storage.fetch(f"uploads/{OLD}").read_bytes() == b"x"
 
 
 @pytest.mark.parametrize("url", ["nothing://x", "s3://"])
 def test_unusable_url_is_reported(tmp_path, url):
     with pytest.raises(InputError, match=f"--storage={url}"):
-        build_storage(Settings(data=tmp_path, storage=url, database=POSTGRESQL))
+        build_storage(Settings(data=tmp_path, storage=url, database=POSTGRESQL), IDENTITY)
 
 
 @pytest.mark.parametrize("database", [None, "sqlite:///x"])
@@ -74,22 +89,36 @@ def test_storage_with_files_of_others_is_refused(tmp_path, scheme):
     filesystem.makedirs(f"{root}/results")
     filesystem.pipe_file(f"{root}/results/mine.mp4", b"x")
     with pytest.raises(InputError, match="results.*no file wav2lip-storage"):
-        build_storage(settings)
+        build_storage(settings, IDENTITY)
     filesystem.rm_file(f"{root}/results/mine.mp4")
-    build_storage(settings)
+    build_storage(settings, IDENTITY)
     filesystem.pipe_file(f"{root}/results/job.mp4", b"x")
-    assert build_storage(settings).names("results") == ["job.mp4"]
+    assert build_storage(settings, IDENTITY).names("results") == ["job.mp4"]
+
+
+@pytest.mark.parametrize("scheme", ["", "memory:/"])
+def test_storage_of_another_database_is_refused(tmp_path, scheme):
+    settings = Settings(data=tmp_path / "data", storage=f"{scheme}{tmp_path}/files", database=POSTGRESQL)
+    storage = build_storage(settings, IDENTITY)
+    build_storage(settings, IDENTITY)
+    with pytest.raises(InputError, match=r"belongs to another database than --database .*wav2lip-storage"):
+        build_storage(settings, partial(str, "second database"))
+    storage.path("wav2lip-storage").write_text("Servers of lip-sync jobs delete files in uploads and results.\n")
+    storage.save("wav2lip-storage")  # the marker of an earlier version, which the first database takes over
+    build_storage(settings, partial(str, "second database"))
+    with pytest.raises(InputError, match="another database"):
+        build_storage(settings, IDENTITY)
 
 
 def test_data_folder_that_is_not_writable_is_named(tmp_path):
     (tmp_path / "uploads").write_text("x")
     with pytest.raises(InputError, match="--data="):
-        build_storage(Settings(data=tmp_path))
+        build_storage(Settings(data=tmp_path), IDENTITY)
 
 
 def start_with_storage(start_server, url, tmp_path, monkeypatch):  # type: ignore[no-untyped-def]
     """Start a server that needs no PostgreSQL."""
-    monkeypatch.setattr(service, "build_storage", lambda _settings: RemoteStorage(url, tmp_path / "copies", 60.0))
+    monkeypatch.setattr(service, "build_storage", lambda *_: RemoteStorage(url, tmp_path / "copies", 60.0))
     return start_server()
 
 

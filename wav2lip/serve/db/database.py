@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections.abc import Iterator
@@ -18,7 +19,9 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, InternalError, NoSuchModul
 from sqlalchemy.orm import Session
 
 from wav2lip.errors import InputError
+from wav2lip.serve.db.tables import SecretRecord
 
+IDENTITY = "identity"  # row of the table with secrets
 MIGRATIONS = Path(__file__).parent / "migrations"
 WRITE_LOCK_ID = 0x7732_6C69_7053_7276  # PostgreSQL advisory lock; any constant that other programs do not use
 SQLITE_BUSY_TIMEOUT_MS = 30_000
@@ -76,6 +79,15 @@ class Database:
     def uptime_s(self, session: Session) -> float:
         """Return for how long processes could connect, in seconds; only if `is_shared`."""
         return session.scalars(select(_epoch(func.clock_timestamp() - func.pg_postmaster_start_time()))).one()
+
+    def identity(self) -> str:
+        """Return a random name of this database, which a copy or a restored backup of it has too."""
+        with self.write_session() as session:
+            record = session.get(SecretRecord, IDENTITY)
+            if record is None:
+                record = SecretRecord(name=IDENTITY, value=secrets.token_hex(16).encode())
+                session.add(record)
+            return record.value.decode()
 
     def close(self) -> None:
         """Close all connections."""

@@ -142,7 +142,7 @@ class JobEventRecord(Base):
 
 
 class SecretRecord(Base):
-    """Secret that all servers of a PostgreSQL database share."""
+    """Secret, or identity of the database, that all servers of a PostgreSQL database share."""
 
     __tablename__ = "secrets"
 

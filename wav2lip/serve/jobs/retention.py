@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -19,9 +20,13 @@ from wav2lip.serve.db.tables import JobRecord, UploadRecord, has_input
 from wav2lip.serve.jobs.queue import result_key
 from wav2lip.serve.jobs.uploads import upload_key
 from wav2lip.serve.settings import SECONDS_PER_HOUR, Settings
-from wav2lip.serve.storage import FOLDERS, Storage
+from wav2lip.serve.storage import FOLDERS, STORED_NAME, Storage
 
 SWEEP_INTERVAL_S = 60.0
+# Names in other folders than the storage's; files under other names are not the server's and never deleted.
+TEMPORARY_NAME = re.compile(r"tmp[a-z0-9_]{8}")
+EXAMINATION_NAME = re.compile(r"[0-9a-f]{16}")
+PAGE_NAME = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}|[\w-]{32}", re.ASCII)  # Gradio's digests, and copies of results
 DOCTOR_TIMEOUT_S = 600.0  # of the page's data doctor, which reads its clips meanwhile
 
 log = logging.getLogger(__name__)
@@ -65,10 +70,10 @@ class RetentionWorker:
         job_age_s, page_age_s = self._orphan_age_s, self._page_age_s
         if orphan_age_s is not None:
             job_age_s = page_age_s = orphan_age_s
-        folders = self._gradio_folder, self._doctor_folder
+        folders = [*_subfolders(self._gradio_folder, PAGE_NAME), *_subfolders(self._doctor_folder, EXAMINATION_NAME)]
         ages: dict[Path | str, float] = dict.fromkeys(self._find_orphans(), job_age_s)
         # Gradio leaves incomplete uploads, and empty files beside complete ones, under these names.
-        ages |= dict.fromkeys(self._gradio_folder.glob("tmp*"), page_age_s)
+        ages |= dict.fromkeys(filter(Path.is_file, find_temporary(self._gradio_folder)), page_age_s)
         for folder in folders:
             ages |= dict.fromkeys(_find_old_files(folder, now - self._retention_s), page_age_s)
         deleted = self._delete_results(now) + self._delete_uploads(now) + self._delete_candidates(ages)
@@ -136,7 +141,21 @@ class RetentionWorker:
             results = select(JobRecord.result_name).where(JobRecord.state == "done", JobRecord.removed.is_(None))
             recorded = {upload_key(upload_id) for upload_id in uploads}
             recorded |= {result_key(name) for name in session.scalars(results) if name is not None}
-        return [key for key in keys if key not in recorded]
+        return [key for key in keys if key not in recorded and STORED_NAME.fullmatch(key.partition("/")[2])]
+
+
+def find_temporary(folder: Path) -> list[Path]:
+    """Return the files and folders in a folder that have names of Python's tempfile."""
+    return [path for path in _list(folder) if TEMPORARY_NAME.fullmatch(path.name)]
+
+
+def _subfolders(folder: Path, pattern: re.Pattern[str]) -> list[Path]:
+    return [path for path in _list(folder) if pattern.fullmatch(path.name) and path.is_dir()]
+
+
+def _list(folder: Path) -> list[Path]:
+    """Return the content of a folder, nothing of a missing one."""
+    return list(folder.iterdir()) if folder.is_dir() else []
 
 
 def _find_old_files(folder: Path, before: float) -> list[Path]:
@@ -151,10 +170,9 @@ def _find_old_files(folder: Path, before: float) -> list[Path]:
 
 
 def _delete_empty_folders(folder: Path, before: float) -> None:
-    """Delete the empty folders below a folder last modified before a time."""
-    for parent, names, _ in os.walk(folder, topdown=False):
-        for name in names:
-            _delete(Path(parent, name), before)
+    """Delete a folder and those below it that are empty and were last modified before a time."""
+    for parent, _, _ in os.walk(folder, topdown=False):
+        _delete(Path(parent), before)
 
 
 def _delete(path: Path, before: float) -> bool:

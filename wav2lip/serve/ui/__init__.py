@@ -25,7 +25,7 @@ from wav2lip.serve.ui.tabs.forms import build_animation_form, build_lipsync_form
 from wav2lip.serve.ui.tabs.job_handlers import JobHandlers
 from wav2lip.serve.ui.tabs.lipsync import build_lipsync_tab
 from wav2lip.serve.ui.tabs.live import build_live_tab
-from wav2lip.serve.ui.tabs.samples import Samples
+from wav2lip.serve.ui.tabs.samples import SAMPLE_NAMES, Samples
 from wav2lip.serve.ui.tabs.training import build_training_tab
 from wav2lip.serve.ui.training_runs import RunCatalog
 
@@ -54,7 +54,8 @@ def mount(app: FastAPI, service: Service, get_client: Callable[[Request], str | 
     gr.mount_gradio_app(
         app, page, "/", auth_dependency=get_client, run_history=False, footer_links=[], show_error=False,
         max_file_size=settings.upload_mib * MIB, theme=theme.build_theme(), css_paths=theme.STYLESHEET, ssr_mode=False,
-        allowed_paths=[str(settings.data.resolve() / "samples")], root_path=settings.root_path or None,
+        allowed_paths=[str(settings.data.resolve() / "samples" / name) for name in SAMPLE_NAMES],
+        root_path=settings.root_path or None,
     )  # fmt: skip
     gradio_mount = app.routes[-1]
     assert isinstance(gradio_mount, Mount)

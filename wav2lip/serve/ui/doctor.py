@@ -19,7 +19,7 @@ from wav2lip.errors import InputError
 from wav2lip.media.suffixes import VIDEO_SUFFIXES
 from wav2lip.serve.errors import NotFound
 from wav2lip.serve.jobs.limited_process import ProcessLimits, build_command
-from wav2lip.serve.jobs.retention import DOCTOR_TIMEOUT_S
+from wav2lip.serve.jobs.retention import DOCTOR_TIMEOUT_S, EXAMINATION_NAME
 from wav2lip.serve.ui.datasets import DESCRIPTION, REPORT
 from wav2lip.serve.ui.media_files import sanitize_stem
 
@@ -66,7 +66,8 @@ class Doctor:
     """Runner of the doctor, one examination at a time; thread-safe."""
 
     def __init__(self, folder: Path, timeout_s: float = DOCTOR_TIMEOUT_S, expert: Path | None = None):
-        """folder: emptied working folder. expert: SyncNet for sync scores; None: one fitted to the clips.
+        """folder: working folder, from which earlier examinations are deleted. expert: SyncNet for sync scores; None:
+        one fitted to the clips.
 
         Raises: InputError if `expert` is not a file.
         """
@@ -76,7 +77,9 @@ class Doctor:
         self.process: subprocess.Popen[bytes] | None = None
         self._busy = threading.Lock()
         self._examinations: dict[str, Examination] = {}
-        shutil.rmtree(folder, ignore_errors=True)
+        for path in folder.iterdir() if folder.is_dir() else ():  # of a killed server
+            if EXAMINATION_NAME.fullmatch(path.name):
+                shutil.rmtree(path, ignore_errors=True)
         atexit.register(self.kill)  # the server may exit during an examination
 
     def examine(

@@ -11,8 +11,11 @@ import pytest
 from tests.helpers.serve import list_files, result_path
 from wav2lip.serve.errors import Conflict, NotFound
 from wav2lip.serve.jobs.retention import RetentionWorker
+from wav2lip.serve.ui.doctor import Doctor
 
 HOUR_S = 3600
+ID = "Aa0_-bcd" * 4  # of an upload or job
+DIGEST = "0f" * 32  # of a file of the page
 
 
 @pytest.fixture
@@ -51,9 +54,9 @@ def test_sweep_deletes_expired_files_of_finished_jobs(service, retention, add_jo
 def test_sweep_at_start_deletes_incomplete_files(service, retention, add_job):
     complete = add_job(service)
     incomplete = [
-        service.uploads.folder / "x.partial",
-        service.storage.path("results/y.mp4"),
-        service.storage.path("results/.z.partial.mp4"),
+        service.uploads.folder / f"{ID}.partial",
+        service.storage.path(f"results/{ID}.2.mp4"),
+        service.storage.path(f"results/.{ID}.7.silent.partial.mp4"),
     ]
     for path in incomplete:
         path.write_bytes(b"half")
@@ -64,7 +67,7 @@ def test_sweep_at_start_deletes_incomplete_files(service, retention, add_job):
 
 
 def test_sweep_deletes_aborted_gradio_uploads(service, retention, tmp_path, monkeypatch):
-    incomplete, complete = tmp_path / "data/page/tmpabc", tmp_path / "data/page/0f/tmp.mp4"
+    incomplete, complete = tmp_path / "data/page/tmpabc_4_89", tmp_path / "data/page" / DIGEST / "tmp.mp4"
     for path in (incomplete, complete):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x")
@@ -77,8 +80,8 @@ def test_sweep_deletes_aborted_gradio_uploads(service, retention, tmp_path, monk
 
 
 def test_leap_of_the_clock_deletes_nothing_in_the_making(service, retention, tmp_path):
-    making = [service.uploads.folder / "x.partial", service.storage.path("results/.y.1.partial.mp4"),
-              tmp_path / "data/page/tmpabc", tmp_path / "data/doctor/1/clips/a.mp4"]  # fmt: skip
+    making = [service.uploads.folder / f"{ID}.partial", service.storage.path(f"results/.{ID}.1.partial.mp4"),
+              tmp_path / "data/page/tmpabc_4_89", tmp_path / "data/doctor" / DIGEST[:16] / "clips/a.mp4"]  # fmt: skip
     for path in making:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"half")
@@ -89,8 +92,8 @@ def test_leap_of_the_clock_deletes_nothing_in_the_making(service, retention, tmp
 
 def test_sweep_retries_files_that_are_open(service, retention, media, monkeypatch, caplog):
     first, second = (service.uploads.save("ann", media / "audio.wav", "audio.wav") for _ in range(2))
-    page = service.settings.data / "page"
-    page.mkdir()
+    page = service.settings.data / "page" / DIGEST
+    page.mkdir(parents=True)
     unlink = Path.unlink
     for name in ("a", "b"):
         (page / name).write_bytes(b"x")
@@ -112,7 +115,7 @@ def test_sweep_retries_files_that_are_open(service, retention, media, monkeypatc
 
 
 def test_sweep_deletes_expired_gradio_files(retention, tmp_path):
-    old, new = tmp_path / "data/page/a/old.mp4", tmp_path / "data/page/b/new.mp4"
+    old, new = tmp_path / "data/page" / DIGEST / "old.mp4", tmp_path / "data/page" / ID / "new.mp4"
     for path in (old, new):
         path.parent.mkdir(parents=True)
         path.write_bytes(b"x")
@@ -121,3 +124,21 @@ def test_sweep_deletes_expired_gradio_files(retention, tmp_path):
     os.utime(old.parent, (before, before))
     assert retention.sweep(time.time(), orphan_age_s=0.0) == 1
     assert new.exists() and not old.exists()
+
+
+def test_files_of_others_are_never_deleted(service, retention, tmp_path):
+    """As with --data=. in a folder of videos."""
+    names = ["uploads/a.mp4", "results/result_voice.mp4", "results/.hidden/x", "page/notes.txt", "page/tmp",
+             "page/my/a.mp4", "page/tmpdir_12/a", "doctor/letter.pdf", "doctor/visits/1.pdf", "other/a.mp4", "a.mp4"]  # fmt: skip
+    files = [tmp_path / "data" / name for name in names]
+    before = time.time() - 400 * 24 * HOUR_S
+    for path in files:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+        os.utime(path, (before, before))
+        os.utime(path.parent, (before, before))
+    (tmp_path / "data/page/empty").mkdir()
+    os.utime(tmp_path / "data/page/empty", (before, before))
+    assert retention.sweep(time.time(), orphan_age_s=0.0) == 0
+    Doctor(tmp_path / "data/doctor")
+    assert all(path.exists() for path in files) and (tmp_path / "data/page/empty").exists()

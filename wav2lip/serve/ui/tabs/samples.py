@@ -15,7 +15,7 @@ from wav2lip.synthetic import Speaker, encode_video, render, speak, write_speech
 VIDEO_SECONDS = 6.0
 SPEECH_SECONDS = 4.0
 PHOTO_FRAME = 40  # index of the video frame that is the photo
-VIDEO, PHOTO, SPEECH = "sample_video.mp4", "sample_photo.png", "sample_speech.wav"
+SAMPLE_NAMES = VIDEO, PHOTO, SPEECH = "sample_video.mp4", "sample_photo.png", "sample_speech.wav"
 
 
 class Samples:
