@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from wav2lip.checkpoints.checkpoint import Checkpoint, load_checkpoint
@@ -12,6 +13,7 @@ from wav2lip.errors import InputError
 from wav2lip.types import PathType
 
 Network = TypeVar("Network", bound=nn.Module)
+MAX_SIZE_RATIO = 2  # of a network's size to that of its weights; if some are missing, they are named
 
 # One key that identifies each network.
 DISCRIMINATOR_KEY = "binary_pred.0.weight"
@@ -41,13 +43,24 @@ def build_network(checkpoint: Checkpoint, path: PathType, network: type[Network]
     weights = checkpoint.state_dict
     sized: Any = network
     try:
-        model = sized(**sized.infer_shape(weights)._asdict())
+        shape = sized.infer_shape(weights)._asdict()
+        _check_size(sized, shape, weights)
     except KeyError as error:
         raise _wrong_network(path, weights, network) from error
-    except ValueError as error:
-        raise _unknown_layers(path, network, str(error)) from error
+    except (IndexError, RuntimeError, ValueError) as error:  # IndexError: a scalar. RuntimeError: sizes beyond int64
+        raise _unknown_layers(path, network, str(error).partition("\n")[0]) from error
+    model: Network = sized(**shape)
     load_weights(model, weights, path)
     return model
+
+
+def _check_size(network: Any, shape: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
+    """Raise ValueError if a network is larger than its weights, before it takes memory: one layer sets its width."""
+    with torch.device("meta"):
+        skeleton: nn.Module = network(**shape)
+    size, available = (sum(map(Tensor.numel, dict_.values())) for dict_ in (skeleton.state_dict(), weights))
+    if size > MAX_SIZE_RATIO * available:
+        raise ValueError(f"its first layer belongs to a network of {size} weights, but it has {available}")
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor], path: PathType) -> None:

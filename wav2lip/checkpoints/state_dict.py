@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from wav2lip.errors import InputError
@@ -38,9 +39,13 @@ def find_state_dict(content: Mapping[Any, Any], path: PathType, layer: str | Non
     if not all(isinstance(name, str) for name in weights):
         raise InputError(f"{path}: names its weights by numbers, not by layers; save model.state_dict()")
     stripped = _strip_prefixes({name: value for name, value in weights.items() if isinstance(value, Tensor)})
-    if layer is None or layer in stripped:
-        return stripped
-    return _find_network(content, layer, MAX_DEPTH) or stripped
+    if layer is not None and layer not in stripped:
+        stripped = _find_network(content, layer, MAX_DEPTH) or stripped
+    for name, value in stripped.items():
+        # A stride of 0 gives a few bytes any size, for which a network would take memory.
+        if value.layout == torch.strided and value.nbytes > value.untyped_storage().nbytes():
+            raise InputError(f"{path}: is damaged: {name} has less data than its shape; give another file")
+    return stripped
 
 
 def _find_weights(content: Mapping[Any, Any], depth: int) -> Mapping[Any, Any] | None:

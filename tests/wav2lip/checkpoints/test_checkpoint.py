@@ -188,10 +188,25 @@ def test_numpy_scalars_beside_weights_are_read(tmp_path):
         ({"wav2lip": 3}, "wav2lip must be a dict"),
         ({"state_dict": {0: torch.ones(1), 1: torch.ones(1)}}, "names its weights by numbers"),
         ({"state_dict": {}}, "has no state_dict of tensors"),
+        ({"state_dict": {"weight": torch.ones(1).expand(1 << 40)}}, "weight has less data than its shape"),
     ],
 )
 def test_damaged_checkpoint_is_one_sentence(tmp_path, change, message):
     torch.save({"state_dict": {"weight": torch.ones(1)}} | change, tmp_path / "a.pth")
     with pytest.raises(InputError, match=rf"a\.pth: .*{message}") as caught:
         load_checkpoint(tmp_path / "a.pth")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("channels", [None, 1 << 20, 1 << 40])
+def test_first_layer_of_impossible_size_is_one_sentence_and_takes_no_memory(tmp_path, channels):
+    weights = Wav2Lip(width=0.125).state_dict()
+    first = "face_encoder_blocks.0.0.conv_block.0.weight"
+    if channels is None:
+        weights = {name: torch.zeros(()) for name in weights}
+    else:
+        weights[first] = torch.zeros(channels, 0, 7, 7)
+    torch.save({"state_dict": weights}, tmp_path / "a.pth")
+    with pytest.raises(InputError, match=r"a\.pth: a Wav2Lip with unknown layers \(.+\)") as caught:
+        load_network(tmp_path / "a.pth", Wav2Lip)
     assert "\n" not in str(caught.value)
