@@ -201,6 +201,9 @@ def _open_image(path: PathType) -> Iterator[Image.Image]:
             yield image
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; check the path") from error
+    except Image.DecompressionBombError as error:
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise InputError(f"{path}: has more than {limit} pixels, the limit of an image; scale it down") from error
     except DECODER_ERRORS as error:
         reason = str(error) or type(error).__name__
         raise InputError(f"{path}: not an image, or corrupt ({reason}); save it again as PNG or JPEG") from error
