@@ -8,6 +8,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
 from face_detection.interface import DetectorError
@@ -34,6 +35,7 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http_exception)
     for outage in OUTAGES:
         app.add_exception_handler(outage, _outage)
+    app.add_exception_handler(ClientDisconnect, _disconnect)
     app.add_exception_handler(Exception, _internal_error)
 
 
@@ -64,6 +66,11 @@ def _http_exception(_request: Request, error: Exception) -> JSONResponse:
 def _outage(_request: Request, error: Exception) -> JSONResponse:
     log.error("the database is unreachable", exc_info=error)
     return error_response(503, "the database is unreachable; try again later")
+
+
+def _disconnect(_request: Request, _error: Exception) -> JSONResponse:
+    """Nobody receives this response; a client that ends its uploads early must not fill the log with tracebacks."""
+    return error_response(400, "the request ended before its body was complete; send it again")
 
 
 def _internal_error(_request: Request, error: Exception) -> JSONResponse:

@@ -47,14 +47,15 @@ def mount(app: FastAPI, service: Service, get_client: Callable[[Request], str | 
     datasets, runs = DatasetCatalog(settings.data_root), RunCatalog(settings.runs)
     app.include_router(build_router(doctor, datasets, runs))
     page = build_page(service, doctor, datasets, runs)
-    ownership = Ownership(settings.data.resolve() / "page")
+    samples = [settings.data.resolve() / "samples" / name for name in SAMPLE_NAMES]
+    ownership = Ownership(settings.data.resolve() / "page", samples)
     page.restrict_to_uploads(ownership)
     page.max_threads = PAGE_THREADS
     service.on_stop.append(doctor.kill)
     gr.mount_gradio_app(
         app, page, "/", auth_dependency=get_client, run_history=False, footer_links=[], show_error=False,
         max_file_size=settings.upload_mib * MIB, theme=theme.build_theme(), css_paths=theme.STYLESHEET, ssr_mode=False,
-        allowed_paths=[str(settings.data.resolve() / "samples" / name) for name in SAMPLE_NAMES],
+        allowed_paths=list(map(str, samples)),
         root_path=settings.root_path or None,
     )  # fmt: skip
     gradio_mount = app.routes[-1]

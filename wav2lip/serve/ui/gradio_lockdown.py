@@ -7,7 +7,7 @@ import os
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -44,9 +44,10 @@ current_client: ContextVar[str | None] = ContextVar("current_client", default=No
 class Ownership:
     """Clients of the page's sessions, events and files; thread-safe."""
 
-    def __init__(self, folder: Path):
-        """folder: of uploaded files and those that handlers return; other files belong to nobody."""
+    def __init__(self, folder: Path, public: Collection[Path] = ()):
+        """folder: of uploaded files and those that handlers return. public: files outside of it that all may read."""
         self._folder = folder.resolve()
+        self._public = {str(path.resolve()) for path in public}
         self._owners: OrderedDict[str, set[str]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -78,7 +79,7 @@ class Ownership:
 
     def add_file(self, path: str, client: str) -> None:
         """Record that a client uploaded a file, or received it from a handler."""
-        self.add(os.path.abspath(path), client)
+        self.add(os.path.realpath(path), client)
 
     def file_bytes(self, client: str) -> int:
         """Return the size of a client's files."""
@@ -87,9 +88,21 @@ class Ownership:
         return sum(path.stat().st_size for path in paths if path.is_file())
 
     def may_read(self, path: str, client: str) -> bool:
-        """Return True if a file belongs to a client or to nobody."""
-        absolute = Path(os.path.abspath(path))
-        return not absolute.is_relative_to(self._folder) or self.is_owner(str(absolute), client)
+        """Return True if a file is public or belongs to a client, whatever links (/proc/self/root) the path takes."""
+        real = _real_path(path)
+        return real in self._public or self.is_owner(real, client)
+
+    def may_send(self, path: str, client: str) -> bool:
+        """Return True for a path that a client may name as an input; Gradio rejects those outside of the folder."""
+        real = _real_path(path)
+        return not Path(real).is_relative_to(self._folder) or self.is_owner(real, client)
+
+
+def _real_path(path: str) -> str:
+    try:
+        return os.path.realpath(path)
+    except ValueError:  # a null byte
+        return ""
 
 
 class RestrictedBlocks(gr.Blocks):
@@ -199,7 +212,7 @@ class GradioGuard:
             return False
         if isinstance(event, str) and not self._ownership.is_owner(event, client):
             return False
-        return all(self._ownership.may_read(path, client) for path in _find_paths(content))
+        return all(self._ownership.may_send(path, client) for path in _find_paths(content))
 
     def _record(self, send: Send, client: str) -> Send:
         """Wrap `send` so that the event or the files of the response belong to the client."""

@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 import safehttpx
@@ -134,17 +135,23 @@ def upload_file(client, media) -> str:  # type: ignore[no-untyped-def]
         return str(client.post("/gradio_api/upload", files={"files": audio}).json()[0])
 
 
-def test_sessions_events_and_files_belong_to_their_client(start_server, media, key_file):
+def test_sessions_events_and_files_belong_to_their_client(start_server, tmp_path, media, key_file):
     path, keys = key_file
     ann = start_server(keys=path)
     ann.headers.update(bearer(keys["ann"]))
     index = find_handler(ann, "audio", "change")
     upload = upload_file(ann, media)
+    link = tmp_path / "link"
+    link.symlink_to("/")
+    aliases = [f"{link}{upload}", *([f"/proc/self/root{upload}"] if Path("/proc/self/root").exists() else [])]
     join_queue(ann, "ann's session", index, file_value(upload))
     event_id = ann.post("/gradio_api/call/history", json={"data": []}).json()["event_id"]
     requests: list[tuple[str, str, dict]] = [
         ("GET", f"/gradio_api/file={upload}", {}),
         ("GET", f"/gradio_api/file={upload.replace('/page/', '/page/../page/')}", {}),
+        *(("GET", f"/gradio_api/file={alias}", {}) for alias in aliases),
+        *(("POST", "/gradio_api/call/doctor", {"data": [[file_value(alias)]]}) for alias in aliases),
+        ("GET", f"/gradio_api/file={media / 'audio.wav'}", {}),
         ("GET", "/gradio_api/queue/data?session_hash=ann's+session", {}),
         ("GET", "/gradio_api/heartbeat/ann's session", {}),
         ("GET", f"/gradio_api/call/history/{event_id}", {}),
