@@ -129,7 +129,7 @@ def test_sweep_deletes_expired_gradio_files(retention, tmp_path):
 def test_files_of_others_are_never_deleted(service, retention, tmp_path):
     """As with --data=. in a folder of videos."""
     names = ["uploads/a.mp4", "results/result_voice.mp4", "results/.hidden/x", "page/notes.txt", "page/tmp",
-             "page/my/a.mp4", "page/tmpdir_12/a", "doctor/letter.pdf", "doctor/visits/1.pdf", "other/a.mp4"]  # fmt: skip
+             "page/my/a.mp4", "page/tmpdir_12/a", "doctor/letter.pdf", "doctor/visits/1.pdf", "a.mp4"]  # fmt: skip
     files = [tmp_path / "data" / name for name in names]
     before = time.time() - 400 * 24 * HOUR_S
     for path in files:

@@ -120,8 +120,9 @@ def test_upload_that_its_client_ends_leaves_no_traceback(start_server, caplog):
     async def send(message: dict[str, object]) -> None:
         sent.append(message)
 
-    headers = [(b"host", b"localhost"), (b"content-type", b"multipart/form-data; boundary=x"), (b"content-length", b"99")]
+    form = (b"content-type", b"multipart/form-data; boundary=x")
+    headers = [(b"host", b"localhost"), form, (b"content-length", b"99")]
     scope = {"type": "http", "method": "POST", "path": "/v1/uploads", "query_string": b"", "headers": headers,
-             "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80), "scheme": "http", "http_version": "1.1"}  # fmt: skip
+             "client": ("::1", 1), "server": ("::1", 80), "scheme": "http", "http_version": "1.1"}  # fmt: skip
     asyncio.run(app(scope, receive, send))
     assert sent[0]["status"] == 400 and caplog.text == ""
