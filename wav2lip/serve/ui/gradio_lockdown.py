@@ -36,6 +36,7 @@ RECORDED_ROUTES = re.compile(r"/gradio_api/(queue/join|upload|call/.+)/?", re.DO
 ID_ROUTES = re.compile(r"/gradio_api/(?:heartbeat|call(?:/v2)?/[^/]+)/([^/]+)/?")  # end in a session or an event
 UPLOAD_ROUTE = re.compile(r"/gradio_api/upload/?")
 FILE_ROUTE = "/gradio_api/file="
+HOST_HEADERS = (b"x-forwarded-host", b"x-gradio-server")
 MAX_IDS = 100_000  # remembered sessions, events and files; older ones are refused
 
 current_client: ContextVar[str | None] = ContextVar("current_client", default=None)  # of the running handler
@@ -173,6 +174,8 @@ class GradioGuard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        # Gradio would write the host of these headers into the page; AuthMiddleware checks the header Host.
+        scope = {**scope, "headers": [header for header in scope["headers"] if header[0] not in HOST_HEADERS]}
         path, client = get_route_path(scope), scope["state"]["client"]
         is_allowed = ALLOWED_ROUTES.fullmatch(path) is not None and self._may_request(scope, path, client)
         if is_allowed and scope["method"] == "POST" and JSON_ROUTES.fullmatch(path):

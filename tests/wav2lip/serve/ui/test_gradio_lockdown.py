@@ -173,6 +173,13 @@ def test_sessions_events_and_files_belong_to_their_client(start_server, tmp_path
     assert ann.get(f"/gradio_api/file={upload}", headers=bearer(keys["bob"])).status_code == 200
 
 
+def test_page_names_no_other_host(module_server):
+    headers = {name: "http://evil.example" for name in ("X-Forwarded-Host", "X-Gradio-Server", "X-Forwarded-Prefix")}
+    for path in ("/", "/config"):
+        response = module_server.get(path, headers=headers)
+        assert response.status_code == 200 and "evil.example" not in response.text
+
+
 def test_page_uploads_count_against_disk_mib(start_server, tmp_path, media):
     client = start_server(disk_mib=1)
     upload = tmp_path / "data/page/0f/clip.mp4"
