@@ -73,7 +73,7 @@ class RetentionWorker:
         folders = [*_subfolders(self._gradio_folder, PAGE_NAME), *_subfolders(self._doctor_folder, EXAMINATION_NAME)]
         ages: dict[Path | str, float] = dict.fromkeys(self._find_orphans(), job_age_s)
         # Gradio leaves incomplete uploads, and empty files beside complete ones, under these names.
-        ages |= dict.fromkeys(filter(Path.is_file, find_temporary(self._gradio_folder)), page_age_s)
+        ages |= {path: page_age_s for path in find_temporary(self._gradio_folder) if path.is_file()}
         for folder in folders:
             ages |= dict.fromkeys(_find_old_files(folder, now - self._retention_s), page_age_s)
         deleted = self._delete_results(now) + self._delete_uploads(now) + self._delete_candidates(ages)
