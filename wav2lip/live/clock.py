@@ -26,6 +26,7 @@ class Clock:
         self._now = now
         self._start: float | None = None
         self.num_frames, self.num_late = 0, 0
+        self.held_s = 0.0  # seconds by which the stream was held since this was set to 0
 
     def until_due(self, frame_time: Fraction) -> float:
         """Return the seconds until a frame at `frame_time` of the stream is due; negative if it is late."""
@@ -48,6 +49,7 @@ class Clock:
         self.num_late += late > seconds
         if late > MAX_LATE_S and self._start is not None:
             self._start += late
+            self.held_s += late
         return late > seconds
 
 

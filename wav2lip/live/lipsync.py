@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from types import TracebackType
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,7 +19,7 @@ from wav2lip.engine.prepared import PreparedFace
 from wav2lip.errors import InputError
 from wav2lip.lipsync import LipSync
 from wav2lip.lipsync.options import DEFAULTS, LipSyncOptions
-from wav2lip.live.clock import Clock, RateControl
+from wav2lip.live.clock import MAX_LATE_S, Clock, RateControl
 from wav2lip.live.stream import LipStream, LiveFrame
 from wav2lip.types import PathType
 
@@ -30,32 +32,45 @@ PAIR = 2  # frames generated together in real time: on a CPU two take the time o
 MAX_TAKEN_S = 0.5  # audio given to the stream ahead of its frames, which an interruption cannot drop one by one
 
 
+class QueuedAudio(NamedTuple):
+    """Audio that waits for its frames."""
+
+    samples: np.ndarray
+    rate: int  # Hz
+    time: float  # of `push`, on the clock of time.monotonic
+
+
 class LiveLipSync:
     """Push audio, iterate over frames; every method is thread-safe.
 
     In real time the clock starts at once: until audio arrives, and while it is late, the face idles with its mouth
-    closed. A consumer that is slow delays the stream. Nothing is skipped, and each frame carries its audio, so that
-    lips and audio stay together.
+    closed. A consumer that is slow delays the stream, with max_delay_s up to a limit. Frames are never skipped, and
+    each carries its audio, so that lips and audio stay together.
     """
 
     def __init__(
         self, face: PathType | PreparedFace, checkpoint: PathType | LipSync, fps: float = 25.0, *,
         device: str = "auto", audio_rate: int = SAMPLE_RATE, options: LipSyncOptions = DEFAULTS,
-        realtime: bool = True, adapt_fps: bool = True,
+        realtime: bool = True, adapt_fps: bool = True, max_delay_s: float | None = None,
     ):  # fmt: skip
         """face: file of `wav2lip.prepare`. checkpoint: file of the generator, or a loaded engine, which is shared.
         fps: of the stream; with adapt_fps lower where the machine is too slow (`wav2lip.live.clock.FRAME_RATES`).
         audio_rate: of the frames' audio, in Hz. options: blend, align, silence and precision are used.
         realtime: False generates frames as fast as audio arrives, without silence in between.
-        Raises: InputError if the face or the checkpoint cannot be used.
+        max_delay_s: in real time, seconds by which a slow consumer or machine may delay the stream; beyond them the
+            oldest audio that waits for its frames is dropped, as much as they are delayed. None drops nothing.
+        Raises: InputError if the face or the checkpoint cannot be used, or max_delay_s is below MAX_LATE_S.
         """
+        if max_delay_s is not None and not max_delay_s >= MAX_LATE_S:
+            raise InputError(f"max_delay_s={max_delay_s}: must be at least {MAX_LATE_S} s, or None for no limit")
         engine = checkpoint if isinstance(checkpoint, LipSync) else LipSync.from_checkpoint(checkpoint, device=device)
         prepared = face if isinstance(face, PreparedFace) else PreparedFace(face)
         self._stream = LipStream(prepared, engine.generator, fps, audio_rate, options, BATCH_SIZE)
         self._clock = Clock() if realtime else None
+        self._max_delay_s = max_delay_s
         self._rate = RateControl(fps) if realtime and adapt_fps else None
         self._changed = threading.Condition()
-        self._audio: deque[tuple[np.ndarray, int] | None] = deque()  # None: end of an utterance
+        self._audio: deque[QueuedAudio | None] = deque()  # None: end of an utterance
         self._frames: deque[LiveFrame] = deque()
         self._is_interrupted, self._is_ended, self._is_closed, self._has_stopped = False, False, False, False
         self._error: BaseException | None = None
@@ -84,7 +99,7 @@ class LiveLipSync:
             if not self._changed.wait_for(lambda: self._is_closed or self._queued_s() < MAX_AUDIO_S, timeout):
                 raise TimeoutError(f"{MAX_AUDIO_S:g} s of audio are queued")
             self._check_open()
-            self._audio.append((np.array(samples), rate))
+            self._audio.append(QueuedAudio(np.array(samples), rate, time.monotonic()))
             self._changed.notify_all()
 
     def flush(self) -> None:
@@ -161,7 +176,7 @@ class LiveLipSync:
             raise self._error
 
     def _queued_s(self) -> float:
-        return sum(len(item[0]) / item[1] for item in self._audio if item is not None)
+        return sum(len(item.samples) / item.rate for item in self._audio if item is not None)
 
     def _work(self) -> None:
         try:
@@ -180,12 +195,13 @@ class LiveLipSync:
             if self._is_interrupted:
                 self._stream.interrupt()
                 self._is_interrupted = False
+            self._limit_delay()
             has_audio = bool(self._audio) and self._stream.waiting_s < MAX_TAKEN_S
             item = self._audio.popleft() if has_audio else None
             is_last = self._is_ended and not self._audio and not has_audio
             self._changed.notify_all()
         if item is not None:
-            self._stream.push(*item)
+            self._stream.push(item.samples, item.rate)
         if has_audio and item is None:
             frames = self._stream.finish()
         else:
@@ -196,6 +212,28 @@ class LiveLipSync:
                 return False
             self._wait_for_audio()
         return True
+
+    def _limit_delay(self) -> None:
+        """Drop the oldest audio by as much as the stream was held since it was pushed, if beyond `max_delay_s`."""
+        if self._clock is None or self._max_delay_s is None or self._clock.held_s <= self._max_delay_s:
+            return
+        oldest = next((item.time for item in self._audio if item is not None), math.inf)
+        delay = min(self._clock.held_s, time.monotonic() - oldest)
+        self._clock.held_s = 0.0
+        if delay <= self._max_delay_s:
+            return  # the stream was held while there was no audio
+        before, surplus = self._queued_s(), delay
+        kept: deque[QueuedAudio | None] = deque()
+        for item in self._audio:
+            if item is not None and surplus > 0:
+                count = min(len(item.samples), math.ceil(surplus * item.rate))
+                surplus -= count / item.rate
+                item = item._replace(samples=item.samples[count:])
+            if item is None or len(item.samples):
+                kept.append(item)
+        self._audio = kept
+        logger.warning("dropped %.1f s of audio, as the stream was delayed by more than max_delay_s=%g",
+                       before - self._queued_s(), self._max_delay_s)  # fmt: skip
 
     def _batch_size(self) -> int:
         """Return few frames, which an interruption can follow soon; more if the stream is late."""
@@ -245,3 +283,5 @@ class LiveLipSync:
             )  # fmt: skip
         if not has_news:
             self._stream.push_silence(PAIR)
+            if self._clock is not None:
+                self._clock.held_s = 0.0  # no audio waits, so nothing is delayed any more

@@ -11,6 +11,7 @@ from tests.helpers.live import RATE, live_engine, prepare_noise, voice
 from wav2lip.errors import InputError
 from wav2lip.live import LiveLipSync
 from wav2lip.live.clock import MEASURED_FRAMES, Clock, RateControl
+from wav2lip.live.lipsync import BATCH_SIZE, QUEUED_FRAMES
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +71,78 @@ def test_push_waits_while_much_audio_is_queued(engine, face):
             live.push(np.zeros(10 * RATE, np.float32), RATE, timeout=0.05)
 
 
+class CountingPainter:
+    """Generator backend that counts the faces it paints."""
+
+    resolution, framing = 96, None
+
+    def __init__(self):
+        self.count = 0
+
+    def load(self, device, precision):
+        def paint(mels, faces, first_row=0):
+            self.count += len(mels)
+            return np.zeros((len(mels), 96, 96, 3), np.uint8)
+
+        return paint
+
+
+def test_generation_pauses_for_a_slow_consumer_and_skips_nothing(engine, face):
+    painter = CountingPainter()
+    counting = type(engine)(painter, engine.device, lambda batch_size, compat: None)
+    samples = np.linspace(0.01, 0.9, 3 * RATE, dtype=np.float32)
+    with LiveLipSync(face, counting, realtime=False) as live:
+        live.push(samples, RATE)
+        live.end()
+        first = next(live)
+        deadline, seen = time.monotonic() + 10, 0
+        while time.monotonic() < deadline and (painter.count > seen or seen < QUEUED_FRAMES):
+            seen = painter.count
+            time.sleep(0.3)
+        # The frame that was taken, those that wait for the consumer, two batches, and the one that loads the generator.
+        assert QUEUED_FRAMES < painter.count <= 1 + QUEUED_FRAMES + 2 * BATCH_SIZE + 1
+        frames = [first, *live]
+    assert painter.count == len(frames) + 1 == 76
+    assert np.array_equal(np.concatenate([frame.audio for frame in frames]), samples)
+
+
+def play_with_a_stall(engine, face, max_delay_s):
+    """Return the audio of the frames of 2 s of a ramp whose consumer pauses for 1.3 s, and the ramp."""
+    ramp = np.linspace(0.01, 0.9, 2 * RATE, dtype=np.float32)
+    with LiveLipSync(face, engine, adapt_fps=False, max_delay_s=max_delay_s) as live:
+        next(live)  # the generator is loaded
+        for piece in np.split(ramp, 20):
+            live.push(piece, RATE)
+        frames = [next(live) for _ in range(12)]
+        time.sleep(1.3)
+        live.end()
+        frames += list(live)
+    assert [frame.time for frame in frames] == [Fraction(n, 25) for n in range(1, len(frames) + 1)]
+    audio = np.concatenate([frame.audio for frame in frames])
+    return audio[audio > 0], ramp
+
+
+def test_slow_consumer_delays_the_stream(engine, face):
+    heard, ramp = play_with_a_stall(engine, face, None)
+    assert np.array_equal(heard, ramp)
+
+
+def test_delay_of_a_slow_consumer_is_limited(engine, face, caplog):
+    heard, ramp = play_with_a_stall(engine, face, 0.5)
+    positions = np.searchsorted(ramp, heard)
+    assert np.array_equal(ramp[positions], heard)
+    gaps = np.diff(positions) - 1
+    assert gaps.min() == 0 and positions[0] == 0  # in order; only whole stretches are missing
+    dropped = len(ramp) - len(heard)
+    assert dropped >= 0.5 * RATE and gaps.max() + len(ramp) - 1 - positions[-1] >= 0.5 * RATE
+    assert "of audio, as the stream was delayed by more than max_delay_s=0.5" in caplog.text
+
+
+def test_limit_of_the_delay_below_that_of_the_clock_is_rejected(engine, face):
+    with pytest.raises(InputError, match=r"max_delay_s=0.1: must be at least 0.5 s"):
+        LiveLipSync(face, engine, max_delay_s=0.1)
+
+
 def test_close_ends_waiting_consumers(engine, face):
     live = LiveLipSync(face, engine, realtime=False)
     begin = time.monotonic()
@@ -99,6 +172,7 @@ def test_clock_is_held_after_a_long_delay():
     assert clock.record(Fraction(0), 0.04)
     assert clock.until_due(Fraction(0)) == pytest.approx(0)  # the stream goes on from here
     assert (clock.num_frames, clock.num_late) == (1, 1)
+    assert clock.held_s == pytest.approx(2)
 
 
 def test_rate_is_lowered_after_late_frames_and_raised_again():

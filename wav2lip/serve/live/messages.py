@@ -8,6 +8,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from wav2lip.live.clock import MAX_LATE_S
+from wav2lip.live.lipsync import MAX_AUDIO_S
 from wav2lip.serve.error_handlers import describe_validation_error
 from wav2lip.serve.errors import ApiError
 
@@ -40,6 +42,7 @@ class StartIn(BaseModel):
     sample_rate: int = Field(ge=MIN_SAMPLE_RATE, le=MAX_SAMPLE_RATE)
     format: Literal["jpeg", "mp4"]
     model: str = ""
+    max_delay: float | None = Field(default=None, ge=MAX_LATE_S, le=MAX_AUDIO_S)  # s
 
 
 class ControlIn(BaseModel):

@@ -56,7 +56,8 @@ class LiveService:
         engine = self.models.get(self.models.resolve_name(start.model)).lipsync
         face = self.faces.get(start.face)
         frame_format = build_format(start.format, start.sample_rate, face)
-        return LiveLipSync(face, engine, FPS, audio_rate=frame_format.audio_rate), frame_format
+        live = LiveLipSync(face, engine, FPS, audio_rate=frame_format.audio_rate, max_delay_s=start.max_delay)
+        return live, frame_format
 
 
 class FacesOut(BaseModel):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
-from anyio import CapacityLimiter, Lock, create_task_group, sleep
+from anyio import CapacityLimiter, Lock, create_task_group, fail_after, sleep
 from anyio.abc import TaskGroup
 from anyio.to_thread import run_sync
 from starlette.websockets import WebSocket
@@ -30,6 +30,7 @@ from wav2lip.serve.live.speech_synthesis import SpeechSynthesizer
 from wav2lip.serve.settings import Settings
 
 MESSAGES_PER_SECOND, MESSAGE_BURST = 200, 500  # pieces of 10 ms are 100 per second
+SEND_TIMEOUT_S = 10.0  # for a message to a client that does not read
 ROOM_INTERVAL_S = 0.1  # until a sentence is pushed again while too much audio is queued
 
 
@@ -77,8 +78,8 @@ class LiveSession:
     async def run(self) -> int:
         """Run until the end of the stream; return the number of frames.
 
-        Raises: WebSocketDisconnect; SessionError for an invalid message, a flood or a failed encoder; what stopped the
-        stream.
+        Raises: WebSocketDisconnect; SessionError for an invalid message, a flood, a client that does not read or a
+        failed encoder; what stopped the stream.
         """
         count = 0
         try:
@@ -99,8 +100,15 @@ class LiveSession:
         return count
 
     async def _send(self, data: bytes) -> None:
-        if data:
-            await self._websocket.send_bytes(data)
+        if not data:
+            return
+        try:
+            with fail_after(SEND_TIMEOUT_S):
+                await self._websocket.send_bytes(data)
+        except TimeoutError as error:
+            raise SessionError(
+                POLICY_VIOLATION, f"the client read nothing for {SEND_TIMEOUT_S:g} s; read the frames as they come"
+            ) from error
 
     def _next_message(self) -> bytes | None:
         frame = next(self._live, None)
@@ -160,7 +168,10 @@ class LiveSession:
         try:
             self._live.push(samples, rate, timeout=0)
         except TimeoutError as error:
-            raise SessionError(POLICY_VIOLATION, f"flood: {error}; send audio as fast as it is spoken") from error
+            raise SessionError(
+                POLICY_VIOLATION,
+                f"flood: {error}; send audio as fast as it is spoken, and read the frames as they come",
+            ) from error
 
     def _count_message(self) -> None:
         self._num_messages += 1

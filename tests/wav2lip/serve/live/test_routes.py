@@ -10,12 +10,15 @@ import sys
 import time
 import wave
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 
+import anyio
 import av
 import numpy as np
 import pytest
+from anyio import CapacityLimiter, sleep_forever
 from fastapi.testclient import TestClient
 from PIL import Image
 from starlette.testclient import WebSocketDenialResponse
@@ -35,10 +38,12 @@ from tests.helpers.live import (
 from tests.helpers.serve import BASE_URL, UNLIMITED, bearer, server_process
 from wav2lip.errors import InputError
 from wav2lip.lipsync import LipSyncOptions
+from wav2lip.live import LiveLipSync
 from wav2lip.live.prepare import prepare_face
 from wav2lip.serve.app import create_app
 from wav2lip.serve.live import routes, session
 from wav2lip.serve.live.faces import FaceFolder
+from wav2lip.serve.live.formats import JpegFormat
 from wav2lip.serve.live.messages import SessionError
 from wav2lip.serve.settings import Settings
 
@@ -210,6 +215,8 @@ REFUSALS = [
     ([START | {"format": "webm"}], 1008, "format"),
     ([START | {"format": "mp4", "face": "wide"}], 1008, "MP4 of 40000x16 pixels"),
     ([START | {"fps": 25}], 1008, "fps"),
+    ([START | {"max_delay": 0.1}], 1008, "max_delay"),
+    ([START | {"max_delay": 61}], 1008, "max_delay"),
     ([START, b"\0\0\0"], 1007, "3 bytes"),
     ([START, "sound"], 1003, "PCM16"),
     ([START, START], 1008, "type"),
@@ -301,6 +308,42 @@ def test_sessions_end_after_their_time(server, monkeypatch):
         for _ in range(9):
             socket.send_bytes(b"")
         assert "flood" in receive_end(socket)[1]["error"]
+
+
+class DeafSocket:
+    """WebSocket of a client that reads a few messages, then none."""
+
+    def __init__(self, reads: int):
+        self.reads, self.sent = reads, 0
+
+    async def receive(self):
+        await sleep_forever()
+
+    async def send_bytes(self, data):
+        if self.sent == self.reads:
+            await sleep_forever()
+        self.sent += 1
+
+
+def test_session_of_a_client_that_does_not_read_ends(faces, monkeypatch):
+    monkeypatch.setattr(session, "SEND_TIMEOUT_S", 0.3)
+    socket = DeafSocket(reads=3)
+    with LiveLipSync(faces / "anna.w2l", live_engine(), realtime=False) as live:
+        live.push(voice(4.0), RATE)
+        one = session.LiveSession(socket, live, JpegFormat(RATE), RATE, CapacityLimiter(1))
+        with pytest.raises(SessionError, match="read nothing for 0.3 s; read the frames as they come") as error:
+            anyio.run(one.run)
+        assert error.value.code == 1008 and socket.sent == 3
+        remaining = next(live)  # the one after the frame that was not read: none is taken while that waits
+    assert remaining.time == Fraction(4, 25)
+
+
+def test_flood_names_both_remedies(server):
+    with opened(server) as socket:
+        for _ in range(9):
+            socket.send_bytes(SILENCE)
+        error = receive_end(socket)[1]["error"]
+    assert error.startswith("flood: 60 s of audio are queued; send audio as fast as it is spoken, and read the frames")
 
 
 def test_failure_of_the_generator_is_an_internal_error(server, monkeypatch, caplog):
