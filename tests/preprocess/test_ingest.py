@@ -84,7 +84,8 @@ def test_linked_folders_are_followed_once(tmp_path):
 
 @pytest.mark.parametrize(("names", "message"), [
     (["a/1/0.jpg", "a/1/1.jpg", "a/2/00007.PNG"], "contains 3 face crops in 2 folders without audio.wav"),
-    (["a/1/0.jpg", "a/1/audio.wav"], "contains 1 clips of face crops .*preprocess.doctor"),
+    (["a/1/0.jpg", "a/1/audio.wav"], "contains 1 clips of face crops .*preprocess.doctor .*, or train"),
+    (["up/data/a/1/0.jpg", "up/data/a/1/audio.wav"], r"preprocess.doctor \S*up.data, or train with data_root=\S*data$"),
     (["photo.heic.png"], "contains 1 images, such as photo.heic.png"),
     (["speech.mp3"], "contains 1 audio files"),
     (["videos.zip", "notes.txt"], "contains 1 archives, such as videos.zip.*; unpack them"),

@@ -78,10 +78,11 @@ def explain_without_video(scan: FolderScan) -> str:
     with_audio = {path.parent for path in scan.files if path.name == AUDIO}
     crops = [path for path in scan.files if FRAME_NAME.fullmatch(path.name)]
     with_crops = {path.parent for path in crops}
-    if with_crops & with_audio:
+    if clips := sorted(with_crops & with_audio):
+        data_root = clips[0].parent.parent
         return (
-            f"contains {len(with_crops & with_audio)} clips of face crops with {AUDIO}, and no video: they are "
-            "preprocessed already; check them with python -m preprocess.doctor, or train on them"
+            f"contains {len(clips)} clips of face crops with {AUDIO}, and no video: they are preprocessed already; check "
+            f"them with python -m preprocess.doctor {data_root}, or train with data_root={data_root}"
         )
     if crops:
         return (
