@@ -71,6 +71,32 @@ def face_decoder(factors: tuple[int, ...]) -> list[list[Conv]]:
     return [*FACE_DECODER, *added]
 
 
+def grow_weights(weights: Mapping[str, Tensor], resolution: int, larger: int) -> dict[str, Tensor]:
+    """Return the weights that a network of a larger resolution takes over from one of a smaller one.
+
+    They are those of the first convolution, the published stages and the last convolution; the stages that the larger
+    resolution adds, and the output's first convolution behind them, are not among them (progressive growing, Karras et
+    al. 2018, arXiv 1710.10196).
+    weights: state_dict of a Wav2Lip of `resolution` pixels.
+    Returns: a part of the state_dict of one of `larger` pixels and the same width.
+    """
+    added, added_larger = len(resize_factors(resolution)), len(resize_factors(larger))
+    grown = {}
+    for key, value in weights.items():
+        part, block, *rest = key.split(".")
+        number = int(block)
+        if part == "face_encoder_blocks" and number > added:
+            number += added_larger - added
+        elif part == "face_encoder_blocks" and number > 0:
+            continue
+        elif part == "face_decoder_blocks" and number >= len(FACE_DECODER):
+            continue
+        elif part == "output_block" and number == 0:
+            continue
+        grown[".".join([part, str(number), *rest])] = value
+    return grown
+
+
 class Wav2Lip(nn.Module):
     """U-Net over the face with an audio embedding as bottleneck."""
 

@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from models import SyncNet, VisualQualityDiscriminator, Wav2Lip
+from models.resolutions import FACTORS
+from models.wav2lip import grow_weights
 from tests.helpers.goldens import golden, masked, state_dict_shapes, tensor, weights
 
 NETWORKS = {"syncnet": SyncNet, "generator": Wav2Lip, "quality_disc": VisualQualityDiscriminator}
@@ -85,6 +87,28 @@ def test_larger_network_contains_the_published_layers(network, resolution):
     # the generator's last convolution but one has more input channels
     assert missing == (Counter({(32, 80, 3, 3): 1}) if network == "generator" and resolution > 96 else Counter())
     assert sum(value.numel() for value in larger) < 1.01 * sum(prod(shape) for shape in published.elements())
+
+
+@pytest.mark.parametrize(("resolution", "larger"), [(96, 192), (96, 288), (96, 384), (192, 384)])
+def test_grown_generator_has_the_published_stages_of_the_smaller(resolution, larger):
+    small, large = (Wav2Lip(width=0.0625, resolution=size).eval() for size in (resolution, larger))
+    weights = grow_weights(small.state_dict(), resolution, larger)
+    large.load_state_dict(large.state_dict() | weights)
+    encoded = torch.rand(1, 1, 96, 96)  # what the first convolution and the added stages make of a face
+    stages = (network.face_encoder_blocks[-6:] for network in (small, large))
+    assert torch.equal(*(torch.nn.Sequential(*blocks)(encoded) for blocks in stages))
+    mel = torch.rand(1, 1, 80, 16)
+    codes = [network.face_decoder_blocks[0](network.audio_encoder(mel)) for network in (small, large)]
+    assert torch.equal(*codes)
+    joined = torch.rand(1, small.face_decoder_blocks[6][0].conv_block[0].in_channels, 48, 48)
+    decoded = (network.face_decoder_blocks[6](joined) for network in (small, large))
+    assert torch.equal(*decoded)
+    missing = large.state_dict().keys() - weights.keys()
+    assert {".".join(key.split(".")[:2]) for key in missing} == {
+        *(f"face_encoder_blocks.{n + 1}" for n in range(len(FACTORS[larger]))),
+        *(f"face_decoder_blocks.{n + 7}" for n in range(len(FACTORS[larger]))),
+        "output_block.0",
+    }
 
 
 @pytest.mark.parametrize("resolution", RESOLUTIONS)

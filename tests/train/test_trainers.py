@@ -90,6 +90,16 @@ def test_reset_optimizer_takes_the_weights_alone(noise_data, expert, tmp_path):
     )
 
 
+def test_generator_of_larger_resolution_starts_from_a_smaller_one(noise_data, expert, tmp_path):
+    small = run_trainer("wav2lip", noise_data, tmp_path / "small", expert, "max_steps=1")
+    larger = ["model=wav2lip_192", f"checkpoint_path={small}/last.pth", "max_steps=1", "learning_rate=0"]
+    large = run_trainer("wav2lip", noise_data, tmp_path / "large", expert, *larger, "reset_optimizer=true")
+    key = "face_decoder_blocks.6.0.conv_block.0.weight"
+    assert torch.equal(load_step(large, 1).state_dict[key], load_step(small, 1).state_dict[key])
+    with pytest.raises(InputError, match="faces of 96 pixels, the trained network of 192; add reset_optimizer=true"):
+        run_trainer("wav2lip", noise_data, tmp_path / "kept", expert, *larger)
+
+
 def test_fine_tuning_command_resumes_when_repeated(noise_data, expert, tmp_path):
     first = run_trainer("syncnet", noise_data, tmp_path / "first", expert, "max_steps=3")
     command = ["recipe=finetune", f"checkpoint_path={first}/checkpoint_step000000003.pth", "resume=true",

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from models import Wav2Lip
+from models.wav2lip import grow_weights
 from train.checkpoint.plain_state import read_dict, report_damage
 from train.trainable import TrainableModel, unwrap
 from wav2lip.checkpoints import Checkpoint, load_weights
@@ -28,12 +31,13 @@ def restore_model(
     """Load weights, their average and the optimizer's state.
 
     path: file of the checkpoint, for messages.
-    reset_optimizer: load only the weights and start a fresh optimizer, as for fine-tuning from an upstream file.
+    reset_optimizer: load only the weights and start a fresh optimizer, as for fine-tuning from an upstream file; those
+        of a generator of a smaller resolution are taken over by a larger one.
     keep_lr: restore learning rate and betas from the file, as upstream does, instead of keeping the current ones.
     Raises: InputError if the file holds another network, its optimizer has another shape, or its state is damaged.
     """
     network, extras = unwrap(model.network), checkpoint.extras
-    load_weights(network, checkpoint.state_dict, path)
+    load_weights(network, _fit_resolution(network, checkpoint.state_dict, path, reset_optimizer), path)
     if model.ema is not None:
         model.ema.load(network.state_dict(), 0 if reset_optimizer else _read_ema_steps(extras, path))
     if reset_optimizer:
@@ -44,6 +48,31 @@ def restore_model(
         log.warning("%s: has no optimizer state; starting with a fresh optimizer", path)
     else:
         load_optimizer(model.optimizer, checkpoint.optimizer, path, keep_lr)
+
+
+def _fit_resolution(
+    network: nn.Module, weights: Mapping[str, Tensor], path: PathType, reset_optimizer: bool
+) -> Mapping[str, Tensor]:
+    """Return the weights; those of a generator of a smaller resolution with the untrained stages of a larger one."""
+    if not isinstance(network, Wav2Lip):
+        return weights
+    own = network.state_dict()
+    try:
+        shape, own_shape = Wav2Lip.infer_shape(weights), Wav2Lip.infer_shape(own)
+    except (KeyError, ValueError):  # of another network, which loading reports
+        return weights
+    if shape.width != own_shape.width or shape.resolution >= own_shape.resolution:
+        return weights
+    if not reset_optimizer:
+        raise InputError(
+            f"{path}: generates faces of {shape.resolution} pixels, the trained network of {own_shape.resolution}; add "
+            "reset_optimizer=true to start from its weights"
+        )
+    log.info(
+        "%s: generates faces of %d pixels; the stages that %d pixels add start untrained", path, shape.resolution,
+        own_shape.resolution,
+    )  # fmt: skip
+    return own | grow_weights(weights, shape.resolution, own_shape.resolution)
 
 
 def _read_ema_steps(extras: dict[str, Any], path: PathType) -> int:
