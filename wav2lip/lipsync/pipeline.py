@@ -158,7 +158,9 @@ class LipSync:
             self._log_departures(options)
 
             def encode(items: FrameGenerator) -> FrameGenerator:
-                return items if outfile is None else self._encode(items, outfile, driving.track, source, options)
+                if outfile is None:
+                    return items
+                return self._encode(items, outfile, driving.track, source, options, on_packet)
 
             locator: FaceLocator
             if isinstance(source, PreparedFace):
@@ -228,14 +230,16 @@ class LipSync:
         return prefetch(stage, NUM_LOCATED_AHEAD, lambda item: item.frame.nbytes)
 
     def _encode(
-        self, items: FrameGenerator, outfile: PathType, audio: PathType, source: Source, options: LipSyncOptions
-    ) -> FrameGenerator:
+        self, items: FrameGenerator, outfile: PathType, audio: PathType, source: Source, options: LipSyncOptions,
+        on_packet: Callable[[], object],
+    ) -> FrameGenerator:  # fmt: skip
         comment = provenance_comment(self.checkpoint) if options.metadata else None
         trim_audio = options.fit == "trim"
         with (
             contextlib.closing(items),
             VideoWriter(
-                outfile, source.fps, audio, options.encoding, trim_audio=trim_audio, comment=comment
+                outfile, source.fps, audio, options.encoding, trim_audio=trim_audio, comment=comment,
+                on_packet=on_packet,
             ) as video,
         ):  # fmt: skip
             for item in items:

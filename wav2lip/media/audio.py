@@ -160,10 +160,11 @@ def has_hidden_audio(path: PathType) -> bool:
         return hidden > MAX_PRIMING_S
 
 
-def has_format_changes(path: PathType) -> bool:
+def has_format_changes(path: PathType, on_packet: OnPacket = ignore_packet) -> bool:
     """Return True if the sample rate or the number of channels of the track may change.
 
     FFmpeg's encoders refuse that, and its demuxers to read a chained file completely.
+    on_packet: see `decode_frames`.
     """
     with open_media(path) as container:
         if container.format.name.startswith(CONSTANT_FORMATS):
@@ -174,16 +175,16 @@ def has_format_changes(path: PathType) -> bool:
         assert stream is not None
         formats = {
             (frame.sample_rate, len(frame.layout.channels))
-            for frame in decode_frames(container, stream, on_problem=lambda _: None)
+            for frame in decode_frames(container, stream, lambda _: None, on_packet)
         }
         return len(formats) > 1
 
 
-def write_plain_audio(path: PathType, target: Path) -> None:
-    """Write the audio of a file as 16-bit mono WAV at `PLAIN_RATE`."""
+def write_plain_audio(path: PathType, target: Path, on_packet: OnPacket = ignore_packet) -> None:
+    """Write the audio of a file as 16-bit mono WAV at `PLAIN_RATE`. on_packet: see `decode_frames`."""
     with wave.open(str(target), "wb") as wav:
         wav.setnchannels(1)
         wav.setsampwidth(2)
         wav.setframerate(PLAIN_RATE)
-        for block in read_audio(path, PLAIN_RATE, on_problem=lambda _: None):
+        for block in read_audio(path, PLAIN_RATE, on_problem=lambda _: None, on_packet=on_packet):
             wav.writeframesraw(np.rint(block.clip(-1, 1) * 32767).astype("<i2").tobytes())

@@ -15,7 +15,7 @@ import numpy as np
 
 from wav2lip.errors import InputError
 from wav2lip.media.audio import has_format_changes, has_hidden_audio, write_plain_audio
-from wav2lip.media.container import container_format, probe_audio
+from wav2lip.media.container import OnPacket, container_format, ignore_packet, probe_audio
 from wav2lip.media.video import has_timestamp_jumps
 from wav2lip.types import PathType
 
@@ -135,16 +135,16 @@ def open_input(path: Path) -> ffmpeg.nodes.FilterableStream:
 
 
 def audio_input(
-    audio: PathType, suffix: str, plain: Path
+    audio: PathType, suffix: str, plain: Path, on_packet: OnPacket = ignore_packet
 ) -> tuple[ffmpeg.nodes.FilterableStream, dict[str, object]]:  # fmt: skip
     """Return the audio track of a file as an input of FFmpeg, and the options with which it is written.
 
     suffix: of the result's container. plain: file to which audio is written first if its rate or layout changes, as
-        FFmpeg would play it at the first rate; the caller deletes it.
+        FFmpeg would play it at the first rate; the caller deletes it. on_packet: see `decode_frames`.
     Raises: InputError if the file has no audio.
     """
-    if has_format_changes(audio):
-        write_plain_audio(audio, plain)
+    if has_format_changes(audio, on_packet):
+        write_plain_audio(audio, plain, on_packet)
         return open_input(plain)["a:0"], encoded_audio_options(1, suffix)
     return open_input(Path(audio))[str(probe_audio(audio).index)], audio_options(audio, suffix)
 

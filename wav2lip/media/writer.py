@@ -16,7 +16,7 @@ import numpy as np
 
 from wav2lip.errors import InputError
 from wav2lip.files import publish
-from wav2lip.media.container import probe_audio
+from wav2lip.media.container import OnPacket, ignore_packet, probe_audio
 from wav2lip.media.display import is_hd
 from wav2lip.media.encoding import (
     DEFAULT_ENCODING,
@@ -54,12 +54,14 @@ class VideoWriter:
     def __init__(
         self, path: PathType, fps: Fraction | float, audio: PathType | None = None,
         encoding: Encoding = DEFAULT_ENCODING, *, trim_audio: bool = False, comment: str | None = None,
+        on_packet: OnPacket = ignore_packet,
     ):  # fmt: skip
         """path: result; its suffix, one of CONTAINERS, selects the container.
         audio: any file with audio, which is copied without re-encoding if the container supports it.
         encoding: codec and quality of the video.
         trim_audio: cut audio that is longer than the video; the file is then written twice.
         comment: for the container's metadata.
+        on_packet: called before each packet of the audio is decoded to check it; raises to stop.
         Raises: InputError if the suffix is not a video's, there is no audio, or FFmpeg does not support the encoding.
         """
         self.path = Path(path)
@@ -69,6 +71,7 @@ class VideoWriter:
         self.audio = audio
         self.encoding = encoding
         self.comment = comment
+        self._on_packet = on_packet
         self._suffix = self.path.suffix.lower()
         self._video_options = encoding.options(self._suffix)
         if audio is not None:
@@ -138,7 +141,7 @@ class VideoWriter:
         """Return the audio as FFmpeg's input, if any, and the options of its encoder."""
         if self.audio is None:
             return [], {}
-        stream, options = audio_input(self.audio, self._suffix, self._plain_audio)
+        stream, options = audio_input(self.audio, self._suffix, self._plain_audio, self._on_packet)
         return [stream], options
 
     def _run(

@@ -34,7 +34,7 @@ from wav2lip.engine.inputs import (
 from wav2lip.engine.interface import FrameItem, IsCancelled, OnProgress, Result, never
 from wav2lip.engine.option_parsing import format_flags
 from wav2lip.engine.prepared.file import is_prepared
-from wav2lip.engine.result_stream import FrameStream, provenance_comment
+from wav2lip.engine.result_stream import FrameStream, check_cancelled, provenance_comment
 from wav2lip.engine.track_cache import user_cache
 from wav2lip.errors import InputError
 from wav2lip.media import VideoWriter
@@ -230,7 +230,7 @@ class SadTalker:
         fps = Fraction(options.fps).limit_denominator(1001)
         with contextlib.ExitStack() as resources:
             audio_file = resources.enter_context(audio_as_file(_driving_audio(audio, options), options.audio_track))
-            video = None if outfile is None else self._video(outfile, fps, audio_file, options)
+            video = None if outfile is None else self._video(outfile, fps, audio_file, options, is_cancelled)
             enhance, mouth = load_enhancer(options, self._restorers), self._mouth(options)
             draw_mouth = _unchanged if mouth is None else partial(mouth, audio=audio_file, fps=fps)
             progress("mel", 0, 1)
@@ -246,12 +246,17 @@ class SadTalker:
             length = len(motion.positions)
             return FrameStream(items, length, length, fps, audio_file, resources.pop_all(), is_cancelled)
 
-    def _video(self, outfile: PathType, fps: Fraction, audio: PathType, options: SadTalkerOptions) -> VideoWriter:
+    def _video(
+        self, outfile: PathType, fps: Fraction, audio: PathType, options: SadTalkerOptions, is_cancelled: IsCancelled
+    ) -> VideoWriter:  # fmt: skip
         """Build the writer, which checks the name and the encoding, before any work is done."""
         checkpoint = self._load_networks(options.size).checkpoint
         comment = provenance_comment(checkpoint, "The head and face") if options.metadata else None
         trim_audio = options.compat == "public"
-        return VideoWriter(outfile, fps, audio, options.encoding, trim_audio=trim_audio, comment=comment)
+        on_packet = partial(check_cancelled, is_cancelled)
+        return VideoWriter(
+            outfile, fps, audio, options.encoding, trim_audio=trim_audio, comment=comment, on_packet=on_packet
+        )  # fmt: skip
 
     def _mouth(self, options: SadTalkerOptions) -> MouthStage | None:
         """Load the generator of the mouth."""

@@ -174,6 +174,22 @@ def test_finished_result_replaces_the_older_one(tmp_path):
     assert list(tmp_path.iterdir()) == [tmp_path / "a.mp4"]
 
 
+def test_check_of_the_audio_can_be_stopped(old_result):
+    """As by the cancellation of a job: a file of a few kB may take a minute to decode."""
+    audio, packets = old_result.parent.parent / "audio.flac", []
+    wav = write_wav(audio.with_suffix(".wav"), tone(4.0))
+    subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-i", wav, audio], check=True)
+
+    def stop_at_third_packet() -> None:
+        packets.append(None)
+        if len(packets) == 3:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), VideoWriter(old_result, 25, audio, on_packet=stop_at_third_packet) as video:
+        video.write(GRAY)
+    assert len(packets) == 3
+
+
 def test_no_frames_is_an_error(old_result):
     with pytest.raises(InputError, match="no frame to write"):
         write_video(old_result, [])
