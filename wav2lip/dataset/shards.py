@@ -230,7 +230,10 @@ class PackManifest:
                 )
             return cls(**content)
         except FileNotFoundError as error:
-            raise InputError(f"{folder}: no complete pack; {REPACK} with sizes=[{folder.name}]") from error
+            data_root = folder.parent.parent  # packs are in DATA_ROOT/packed/SIZE
+            raise InputError(
+                f"{folder}: no complete pack; run python -m preprocess.pack data_root={data_root} sizes=[{folder.name}]"
+            ) from error
         except OSError as error:
             raise file_error(error, path) from error
         except (ValueError, TypeError, KeyError) as error:

@@ -41,8 +41,7 @@ def display_size(width: int, height: int, pixel_aspect: Fraction | None) -> tupl
 
 def is_dolby_vision_alone(frame: av.VideoFrame) -> bool:
     """Return True for a frame of Dolby Vision that is not HDR10, HLG or SDR for other players: profile 5."""
-    side_data: Any = frame.side_data
-    return frame.color_trc == TRC_UNSPECIFIED and "DOVI_METADATA" in side_data
+    return frame.color_trc == TRC_UNSPECIFIED and "DOVI_METADATA" in (_side_data(frame) or ())
 
 
 def deinterlace(frames: Iterator[av.VideoFrame], name: str, on_problem: OnProblem) -> Iterator[av.VideoFrame]:
@@ -161,13 +160,25 @@ def _display_matrix(frame: av.VideoFrame) -> np.ndarray | None:
 
     A pixel at (x, y) is shown at matrix @ (x, y), up to a translation.
     """
-    side_data: Any = frame.side_data
-    if "DISPLAYMATRIX" not in side_data:
+    side_data = _side_data(frame)
+    if side_data is None:
+        angle = math.radians(frame.rotation)  # counterclockwise; 0 without a matrix
+        matrix = np.array([(math.cos(angle), math.sin(angle)), (-math.sin(angle), math.cos(angle))])
+    elif "DISPLAYMATRIX" in side_data:
+        a, b, _, c, d, *_ = np.frombuffer(side_data["DISPLAYMATRIX"], np.int32) / 65536  # native byte order
+        matrix = np.array([(a, c), (b, d)])
+    else:
         return None
-    a, b, _, c, d, *_ = np.frombuffer(side_data["DISPLAYMATRIX"], np.int32) / 65536  # native byte order
-    matrix = np.array([(a, c), (b, d)])
     lengths = np.hypot(*matrix)
     if not lengths.all() or abs(np.linalg.det(matrix / lengths)) < 0.5:
         return None  # not a rotation or reflection
     matrix /= lengths
     return None if np.array_equal(matrix, np.eye(2)) else matrix
+
+
+def _side_data(frame: av.VideoFrame) -> Any:
+    """Return a frame's side data by type; None if it has a type that PyAV does not know, such as EXIF in PyAV 18."""
+    try:
+        return frame.side_data
+    except ValueError:
+        return None

@@ -147,7 +147,9 @@ def test_missing_shard_and_corrupt_manifest_are_reported(folder):
     with pytest.raises(InputError, match=r"version 99, expected 2"):
         Pack.open(folder)
     (folder / "pack.json").unlink()
-    with pytest.raises(InputError, match="no complete pack"):
+    with pytest.raises(
+        InputError, match=rf"no complete pack; .*preprocess.pack data_root=\S+ sizes=\[{folder.name}\]$"
+    ):
         Pack.open(folder)
 
 

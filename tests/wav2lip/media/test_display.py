@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from fractions import Fraction
 from pathlib import Path
 
@@ -83,6 +84,27 @@ def test_whole_display_matrix_is_applied(tmp_path, matrix, expected):
     assert frame.shape == ((64, 96, 3) if matrix[0] else (96, 64, 3))
     assert corners(frame) == expected
     assert problems == []
+
+
+@pytest.mark.parametrize(("orientation", "expected"), [
+    (1, [RED, GREEN, BLUE, GRAY]), (6, [BLUE, RED, GRAY, GREEN]), (3, [GRAY, BLUE, GREEN, RED]),
+    (8, [GREEN, GRAY, RED, BLUE]),
+])  # fmt: skip
+@pytest.mark.parametrize("name", ["a.avi", "a.mkv"])
+def test_orientation_of_camera_jpegs_in_a_video_is_applied(tmp_path, name, orientation, expected):
+    exif, jpeg = Image.Exif(), io.BytesIO()
+    exif[0x0112] = orientation
+    Image.fromarray(quarters()).save(jpeg, "JPEG", exif=exif, quality=95, subsampling=0)
+    with av.open(str(tmp_path / name), "w") as file:
+        stream = file.add_stream("mjpeg", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuvj444p"
+        for n in range(3):
+            packet = av.Packet(jpeg.getvalue())
+            packet.stream, packet.pts, packet.dts, packet.time_base = stream, n, n, Fraction(1, 25)
+            packet.is_keyframe = True
+            file.mux(packet)
+    frames = list(read_frames(tmp_path / name))
+    assert [corners(frame) for frame in frames] == [expected] * 3
 
 
 def test_odd_angle_is_applied_with_message(tmp_path):
