@@ -81,8 +81,8 @@ def explain_without_video(scan: FolderScan) -> str:
     if clips := sorted(with_crops & with_audio):
         data_root = clips[0].parent.parent
         return (
-            f"contains {len(clips)} clips of face crops with {AUDIO}, and no video: they are preprocessed already; check "
-            f"them with python -m preprocess.doctor {data_root}, or train with data_root={data_root}"
+            f"contains {len(clips)} clips of face crops with {AUDIO}, and no video: they are preprocessed already; "
+            f"check them with python -m preprocess.doctor {data_root}, or train with data_root={data_root}"
         )
     if crops:
         return (
