@@ -23,10 +23,11 @@ from models import Wav2Lip
 from wav2lip.checkpoints import load_network
 from wav2lip.dataset.filelist import read_filelist
 from wav2lip.export import export
+from wav2lip.lipsync.backends.exported import SUFFIXES
 from wav2lip.lipsync.backends.onnx import load_onnx
 from wav2lip.lipsync.backends.openvino import compile_openvino
 from wav2lip.lipsync.backends.pytorch import TorchBackend
-from wav2lip.lipsync.optimize.quantization import FORMS, OPERATORS, read_faces
+from wav2lip.lipsync.optimize.quantization import FORMS, read_faces
 
 CPU = torch.device("cpu")
 NUM_FACES, PAIR, TIMED_PAIRS = 64, 2, 10
@@ -49,7 +50,7 @@ def torch_infer(checkpoint: Path, precision: str) -> Infer:
 def build(checkpoint: Path, data: Path, folder: Path) -> dict[str, dict[str, Infer]]:
     """Return the configurations by runtime; the first of each is its float32."""
     files = {}
-    for suffix in OPERATORS:
+    for suffix in SUFFIXES:
         for form in (None, *FORMS):
             path = folder / f"{form or 'float32'}{suffix}"
             files[suffix, form] = export(checkpoint, path, quantization=form, calibration_data=data if form else None)
@@ -57,7 +58,6 @@ def build(checkpoint: Path, data: Path, folder: Path) -> dict[str, dict[str, Inf
     openvino = {"float32": compile_openvino(files[".xml", None], "fp32"),
                 "bf16": compile_openvino(files[".xml", None], "auto")}  # fmt: skip
     openvino |= {form: compile_openvino(files[".xml", form], "auto") for form in FORMS}
-    openvino |= {f"{form}, .onnx": compile_openvino(files[".onnx", form], "auto") for form in FORMS}
     torch_forms = {"float32": torch_infer(checkpoint, "fp32"), "auto": torch_infer(checkpoint, "auto")}
     return {"PyTorch": torch_forms, "ONNX Runtime": onnx, "OpenVINO": openvino}
 

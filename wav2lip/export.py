@@ -84,7 +84,7 @@ def export(
         metadata = "{}" if framing is None else json.dumps({KEY: framing.to_json()})
         _write_onnx(generator, onnx_file, opset, metadata)
         if quantization is not None:
-            _quantize(onnx_file, quantization, outfile.suffix, faces)
+            _quantize(onnx_file, quantization, faces)
         if outfile.suffix == ".xml":
             _convert_to_openvino(onnx_file, partial, metadata)
     log.info("%s: %.0f MB, faces of %d pixels", outfile, outfile.stat().st_size / 1e6, generator.resolution)
@@ -106,14 +106,14 @@ def _write_onnx(generator: Wav2Lip, outfile: Path, opset: int, metadata: str) ->
     program.save(str(outfile))
 
 
-def _quantize(onnx_file: Path, form: str, suffix: str, faces: list[Inputs]) -> None:
+def _quantize(onnx_file: Path, form: str, faces: list[Inputs]) -> None:
     """Replace the file by its quantized form, and log what that changes for the faces that did not calibrate it."""
     step = len(faces) // CHECK_FACES
     check = faces[::step]
     calibration = [face for number, face in enumerate(faces) if number % step]
     float_file = onnx_file.with_name(f"float_{onnx_file.name}")
     onnx_file.rename(float_file)
-    quantize(float_file, onnx_file, form, suffix, calibration)
+    quantize(float_file, onnx_file, form, calibration)
     networks = [onnx.load_onnx(path, torch.device("cpu")) for path in (float_file, onnx_file)]
     before, after = (np.concatenate([network(face["mel"], face["faces"]) for face in check]) for network in networks)
     lower = before.shape[2] // 2
@@ -168,7 +168,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--opset", type=int, default=OPSETS[0], metavar="N",
                         help=f"ONNX operator set, {OPSETS[0]} to {OPSETS[-1]}")  # fmt: skip
     parser.add_argument("--quantize", choices=FORMS, help="INT8: all convolutions, or mixed: without the first and "
-                        "last, which stay in float32; requires --calibration_data")  # fmt: skip
+                        "last layers, which stay in float32; requires --calibration_data")  # fmt: skip
     parser.add_argument("--calibration_data", metavar="DIR",
                         help="folder of clips, as preprocess writes it, that sets the ranges of INT8")  # fmt: skip
     return parser

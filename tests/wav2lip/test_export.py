@@ -147,7 +147,7 @@ def clips(tmp_path_factory):
 
 
 @needs_onnx
-@pytest.mark.parametrize(("form", "num_float"), [pytest.param("int8", 0, marks=pytest.mark.slow), ("mixed", 4)])
+@pytest.mark.parametrize(("form", "num_float"), [pytest.param("int8", 0, marks=pytest.mark.slow), ("mixed", 8)])
 def test_quantized_generator_is_close_to_its_checkpoint(exported, clips, tmp_path, form, num_float, caplog):
     import onnx
 

@@ -21,11 +21,10 @@ from wav2lip.errors import InputError
 from wav2lip.faces.tensors import generator_input_bytes
 from wav2lip.types import PathType
 
-FORMS = ("int8", "mixed")  # mixed: the first convolution of each encoder and the output block stay in float32
+FORMS = ("int8", "mixed")  # mixed: the layers of `_float_nodes`, which lose most, stay in float32
 CALIBRATION_FACES, CHECK_FACES = 64, 16
-OUTPUT_CONVOLUTIONS = 2  # of the output block, the last of the network
-# Operators with integer kernels: ONNX Runtime has none for transposed convolutions, and its additions do not pay.
-OPERATORS = {".onnx": ["Conv"], ".xml": ["Conv", "ConvTranspose", "Add", "Concat"]}
+FLOAT_STAGES = 2  # of the decoder, the last ones; with the output block they lose nearly all (docs/speed.md)
+OPERATORS = ["Conv"]  # other operators in 8 bits are not faster in either runtime, and lose more
 
 Inputs = dict[str, np.ndarray]  # "mel" (1, 1, 80, 16) and "faces" (1, 6, R, R), float32
 
@@ -61,10 +60,10 @@ def _find_clips(root: Path) -> list[Path]:
     return paths
 
 
-def quantize(source: Path, outfile: Path, form: str, suffix: str, faces: Sequence[Inputs]) -> None:
+def quantize(source: Path, outfile: Path, form: str, faces: Sequence[Inputs]) -> None:
     """Quantize an ONNX file of `wav2lip.export`.
 
-    form: of FORMS. suffix: of the final file, which selects the operators (OPERATORS). faces: the calibration set.
+    form: of FORMS. faces: the calibration set.
     """
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
@@ -85,7 +84,7 @@ def quantize(source: Path, outfile: Path, form: str, suffix: str, faces: Sequenc
         model = onnx.load(prepared)
         quantize_static(
             str(prepared), str(outfile), Reader(), quant_format=QuantFormat.QDQ, per_channel=True,
-            op_types_to_quantize=OPERATORS[suffix], activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+            op_types_to_quantize=OPERATORS, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
             nodes_to_exclude=_float_nodes(model.graph) if form == "mixed" else [],
         )  # fmt: skip
     quantized = onnx.load(outfile)
@@ -95,11 +94,12 @@ def quantize(source: Path, outfile: Path, form: str, suffix: str, faces: Sequenc
 
 
 def _float_nodes(graph: Any) -> list[str]:
-    """Return the convolutions that read an input of the network, and those of the output block."""
+    """Return the first convolution of each encoder, and all nodes of the last decoder stages and the output block."""
     inputs = {node.name for node in graph.input}
-    convolutions = [node for node in graph.node if node.op_type == "Conv"]
-    first = [node.name for node in convolutions if node.input[0] in inputs]
-    return first + [node.name for node in convolutions[-OUTPUT_CONVOLUTIONS:]]
+    first = [node.name for node in graph.node if node.op_type == "Conv" and node.input[0] in inputs]
+    # Nodes are in the order of computation, and each of these stages begins with a transposed convolution.
+    stages = [number for number, node in enumerate(graph.node) if node.op_type == "ConvTranspose"]
+    return first + [node.name for node in graph.node[stages[-FLOAT_STAGES] :]]
 
 
 @contextmanager
