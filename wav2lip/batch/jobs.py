@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
+from wav2lip.dataset.filelist import guess_encoding
 from wav2lip.dataset.input_folder import is_ignored
 from wav2lip.engine.option_parsing import (
     OptionSpec,
@@ -21,7 +22,7 @@ from wav2lip.engine.option_parsing import (
     parse_options,
 )
 from wav2lip.engines import ENGINES, SADTALKER, WAV2LIP, EngineOptions
-from wav2lip.errors import InputError
+from wav2lip.errors import InputError, file_error
 from wav2lip.hashing import hash_file
 from wav2lip.lipsync.audio_input import check_num_voices
 from wav2lip.lipsync.options import DEFAULTS, LipSyncOptions
@@ -32,6 +33,7 @@ from wav2lip.sadtalker.options import SadTalkerOptions, check_driving_audio
 
 FILE_COLUMNS = ("face", "audio", "outfile")
 COLUMNS = (*FILE_COLUMNS, "user", "engine")  # columns that are no options of an engine
+SEPARATORS = ",;\t"  # of cells
 SOUND_COLUMNS = {"audio", "idle", "ref_video"}  # one of them is in every table; the others are options of SadTalker
 
 
@@ -82,12 +84,16 @@ class JobDefaults:
 def read_jobs(table: Path, defaults: JobDefaults) -> list[Job]:
     """Read jobs from a CSV file with a header, or from JSON Lines; paths are relative to the folder of the file.
 
+    Cells may be separated by semicolons or tabs and the text be UTF-16, as spreadsheets write them.
     Raises: InputError naming the line at which the file is no such table.
     """
     try:
-        text = table.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{table}: cannot be read as a table ({error}); use CSV or JSON Lines in UTF-8") from error
+        content = table.read_bytes()
+        text = content.decode(guess_encoding(content))
+    except OSError as error:
+        raise file_error(error, table) from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{table}: is not UTF-8; save it in that encoding") from error
     rows = list(
         _read_json_lines(table, text) if table.suffix.lower() in (".jsonl", ".json") else _read_csv(table, text)
     )
@@ -105,7 +111,9 @@ def parse_flags(words: Sequence[str], engine: str = WAV2LIP) -> EngineOptions:
 
 def _read_csv(table: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield each row with its line number."""
-    reader = csv.DictReader(text.splitlines(), strict=True)
+    lines = text.splitlines()
+    separator = max(SEPARATORS, key=lines[0].count) if lines else SEPARATORS[0]
+    reader = csv.DictReader(lines, strict=True, delimiter=separator)
     try:
         header = reader.fieldnames or []
         if "face" not in header or not SOUND_COLUMNS & set(header):

@@ -69,7 +69,7 @@ def read_lines(path: str | PathLike[str]) -> list[Line]:
     except OSError as error:
         raise file_error(error, path) from error
     try:
-        texts = content.decode(_guess_encoding(content)).splitlines()
+        texts = content.decode(guess_encoding(content)).splitlines()
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: is not UTF-8; save it in that encoding") from error
     stripped = [(number, text.strip().strip(BLANK)) for number, text in enumerate(texts, 1)]
@@ -79,7 +79,7 @@ def read_lines(path: str | PathLike[str]) -> list[Line]:
     return lines
 
 
-def _guess_encoding(content: bytes) -> str:
+def guess_encoding(content: bytes) -> str:
     """Return the encoding of a text by its byte order mark, else by the zero bytes of names in ASCII."""
     for mark, encoding in BYTE_ORDER_MARKS.items():
         if content.startswith(mark):

@@ -103,6 +103,8 @@ def select_faces(
         yield frame, targets
     if not any_detected and getattr(source, "is_static_video", False):
         raise InputError(f"{path}: no face found in the one frame that --static uses; select a later one with --start")
+    if not any_detected and source.static:
+        raise InputError(f"{path}: no face found in the image; add --box or use another one")
     if not any_detected:
         raise InputError(f"{path}: no face found in any of its {count} frames; add --box or use another video")
     if not found:

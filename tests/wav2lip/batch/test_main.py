@@ -231,6 +231,21 @@ def test_folders_are_paired_or_crossed_and_sharded(media, tmp_path, capsys):
     assert names == {"a_a.mp4", "a_b.mp4", "b_a.mp4", "b_b.mp4"}
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_tables_of_spreadsheets_are_read(tmp_path, encoding, separator):
+    rows = [("face", "audio"), ("a.mp4", "a, b.wav" if separator != "," else "b.wav")]
+    text = "".join(separator.join(row) + "\r\n" for row in rows)
+    (tmp_path / "t.csv").write_bytes(text.encode(encoding))
+    (job,) = read_jobs(tmp_path / "t.csv", JobDefaults(tmp_path))
+    assert (job.face, job.audio) == (tmp_path / "a.mp4", tmp_path / rows[1][1])
+
+
+def test_missing_table_is_not_called_unreadable(tmp_path):
+    with pytest.raises(InputError, match=r"t\.csv: No such file or directory; check the path"):
+        read_jobs(tmp_path / "t.csv", JobDefaults(tmp_path))
+
+
 def test_hidden_and_system_files_are_no_faces(tmp_path):
     for name in ("faces/a.mp4", "faces/._a.mp4", "faces/.b.mp4", "faces/c.gif", "audio/._a.wav", "audio/a.oga"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

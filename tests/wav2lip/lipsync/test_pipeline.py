@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from models import Wav2Lip
 from tests.helpers.goldens import golden, weights
@@ -185,6 +186,13 @@ def test_video_without_face_fails_without_result(tmp_path, portrait):
     with pytest.raises(InputError, match=r"grass\.mp4: no face found in any of its 5 frames"):
         scripted_lipsync([None])(video, audio, tmp_path / "out" / "result.mp4")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_image_without_face_is_called_an_image(tmp_path, portrait):
+    Image.fromarray(portrait).save(tmp_path / "grass.png")
+    audio = write_wav(tmp_path / "audio.wav", tone(0.2))
+    with pytest.raises(InputError, match=r"grass\.png: no face found in the image; add --box or use another one"):
+        scripted_lipsync([None])(tmp_path / "grass.png", audio, tmp_path / "result.mp4")
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov", ".avi"])
