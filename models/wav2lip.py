@@ -85,15 +85,11 @@ def grow_weights(weights: Mapping[str, Tensor], resolution: int, larger: int) ->
     for key, value in weights.items():
         part, block, *rest = key.split(".")
         number = int(block)
-        if part == "face_encoder_blocks" and number > added:
-            number += added_larger - added
-        elif part == "face_encoder_blocks" and number > 0:
-            continue
-        elif part == "face_decoder_blocks" and number >= len(FACE_DECODER):
-            continue
-        elif part == "output_block" and number == 0:
-            continue
-        grown[".".join([part, str(number), *rest])] = value
+        if part == "face_encoder_blocks" and number > 0:
+            number = number + added_larger - added if number > added else -1
+        is_added = number < 0 or (part == "face_decoder_blocks" and number >= len(FACE_DECODER))
+        if not is_added and (part, number) != ("output_block", 0):
+            grown[".".join([part, str(number), *rest])] = value
     return grown
 
 
