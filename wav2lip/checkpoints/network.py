@@ -46,6 +46,8 @@ def build_network(checkpoint: Checkpoint, path: PathType, network: type[Network]
         shape = sized.infer_shape(weights)._asdict()
         _check_size(sized, shape, weights)
     except KeyError as error:
+        if NETWORK_KEYS.get(network.__name__) in weights:
+            raise _unknown_layers(path, network, f"it lacks {error.args[0]}") from error
         raise _wrong_network(path, weights, network) from error
     except (IndexError, RuntimeError, ValueError) as error:  # IndexError: a scalar. RuntimeError: sizes beyond int64
         raise _unknown_layers(path, network, str(error).partition("\n")[0]) from error

@@ -210,3 +210,12 @@ def test_first_layer_of_impossible_size_is_one_sentence_and_takes_no_memory(tmp_
     with pytest.raises(InputError, match=r"a\.pth: a Wav2Lip with unknown layers \(.+\)") as caught:
         load_network(tmp_path / "a.pth", Wav2Lip)
     assert "\n" not in str(caught.value)
+
+
+def test_missing_first_layer_is_named(tmp_path):
+    weights = Wav2Lip(width=0.125).state_dict()
+    name = "face_encoder_blocks.0.0.conv_block.0.weight"
+    del weights[name]
+    torch.save({"state_dict": weights}, tmp_path / "a.pth")
+    with pytest.raises(InputError, match=rf"a\.pth: a Wav2Lip with unknown layers \(it lacks {name}\)"):
+        load_network(tmp_path / "a.pth", Wav2Lip)

@@ -41,6 +41,16 @@ def test_new_database_has_the_schema_of_the_code(tmp_path):
     database.close()
 
 
+def test_identity_of_a_database_stays_and_differs_from_others(tmp_path):
+    urls = [f"sqlite:///{tmp_path / name}.sqlite3" for name in ("first", "first", "second")]
+    identities = []
+    for url in urls:
+        database = Database(url)
+        identities.append(database.identity())
+        database.close()
+    assert identities[0] == identities[1] != identities[2]
+
+
 def test_migration_from_first_revision_keeps_jobs(tmp_path):
     url = f"sqlite:///{tmp_path / 'old.sqlite3'}"
     engine = sqlalchemy.create_engine(url)
