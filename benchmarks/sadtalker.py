@@ -7,7 +7,7 @@
 Weights are untrained, with the scale of the goldens, so that errors are larger than those of trained weights may be.
 Plain is the published order: every frame computes the source features, all sixteen warps and the spectral norms. Each
 configuration has a process of its own with the default memory settings; they draw frame by frame in turn, so that other
-programs slow them down alike. The lowest time of all rounds counts.
+programs slow them down alike. The median of all frames and rounds counts.
 
 --memory measures the peak memory of whole videos of these lengths in seconds instead, with a formula and a warp of the
 photo in place of the networks, so that only the rest of the engine can grow, at 2.5 fps. --paste measures the frames
@@ -219,9 +219,9 @@ def main() -> None:
         results = measure(args, Path(name))
         frames = {configuration: np.load(Path(name, f"{configuration}.npy")) for configuration in CONFIGURATIONS}
     print(f"{COLUMNS}\n|---|---|---|---|---|---|---|")
-    plain = min(each["cpu"] for each in results["plain"])
+    plain = np.median([each["cpu"] for each in results["plain"]])
     for configuration, figures in results.items():
-        cpu, wall = (min(each[key] for each in figures) for key in ("cpu", "wall"))
+        cpu, wall = (np.median([each[key] for each in figures]) for key in ("cpu", "wall"))
         difference = 255 * np.abs(frames[configuration] - frames["plain"])
         row = (f"{cpu:.2f}", f"{plain / cpu:.2f}", f"{wall:.2f}", f"{figures[-1]['peak']:.0f}",
                f"{difference.mean():.4f}", f"{difference.max():.3f}")  # fmt: skip

@@ -103,10 +103,14 @@ class PaddedConvolution:
         if all(kernel is not None for kernel in kernels):
             self.kernels = [kernel for kernel in kernels if kernel is not None]
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """x: (N + 2, W, C) or (N + 2, H, W, C), N even. Returns: (N, W', C') or (N, H', W', C')."""
+    def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
+        """x: (N + 2, W, C) or (N + 2, H, W, C), N even. out: of a volume, or None for a new one.
+
+        Returns: (N, W', C') or (N, H', W', C').
+        """
         if self.direct is not None:
-            return cells(self.direct(channels(x)))
+            result = cells(self.direct(channels(x)))
+            return result if out is None else out.copy_(result)
         volume = x if x.dim() == 4 else x[:, None]
         cell_0, cell_1, cell_2, cell_3 = (volume[k : len(x) - 3 + k : 2].movedim(-1, 1) for k in range(4))
         ops: Any = torch.ops.mkldnn
@@ -116,7 +120,8 @@ class PaddedConvolution:
             for each, kernel in zip((cell_1 + cell_2, cell_2 - cell_1), self.kernels[1:3], strict=True)
         )
         height, width = total.shape[-2:]
-        out = torch.empty((len(x) - 2, height, width, self.out_channels), dtype=x.dtype)
+        if out is None:
+            out = torch.empty((len(x) - 2, height, width, self.out_channels), dtype=x.dtype)
         even, odd = out.unflatten(0, (-1, 2)).movedim(-1, 2).unbind(1)
         torch.add(total, difference, out=even)
         torch.sub(total, difference, out=odd)
