@@ -97,7 +97,7 @@ class TorchHeadNetworks:
         return _to_array(transform_keypoints(self._tensor(canonical)[None], pose, **degrees))
 
     def _tensor(self, values: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(values, np.float32)).to(self.device)
+        return torch.from_numpy(np.require(values, np.float32, ["C", "W"])).to(self.device)
 
     def _images(self, images: np.ndarray) -> Tensor:
         """Convert images (N, H, W, 3) uint8 to (N, 3, H, W) in [0, 1]."""

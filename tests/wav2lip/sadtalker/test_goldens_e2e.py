@@ -1,7 +1,9 @@
 """The end-to-end golden: photo and speech to coefficients, keypoints and frames, in the reference's ways."""
 
 import random
+import warnings
 import wave
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -101,6 +103,12 @@ def test_coefficients(expected, networks, speech):
     np.testing.assert_allclose(coefficients, expected["coeffs70"], atol=1e-4)
     scaled = predict(expected, networks, speech, expression_scale=1.5)
     assert np.abs(scaled).sum() == pytest.approx(expected["crop_expscale1.5_matrix_sum_abs"][1], rel=1e-5)
+
+
+def test_a_clip_of_one_frame_causes_no_warning(expected, networks, speech):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert predict(expected, networks, replace(speech, frames=1)).shape == (1, 70)
 
 
 @pytest.mark.parametrize("case", ["crop", "crop_still", "full", "full_still"])

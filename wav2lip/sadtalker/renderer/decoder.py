@@ -1,8 +1,8 @@
 """SPADE decoder for inference: the same numbers as `models.sadtalker.decoder` with less work and memory.
 
 Spectral norm is folded. Scale and offset of a normalization come from one convolution. Layers that read enlarged maps
-run at low resolution. On the CPU, convolutions in float32 need two thirds of the products (`PaddedConvolution`), and large
-maps are computed in strips of rows that stay in the cache, into buffers that every frame reuses.
+run at low resolution. On the CPU, convolutions in float32 need two thirds of the products (`PaddedConvolution`), and
+large maps are computed in strips of rows that stay in the cache, into buffers that every frame reuses.
 """
 
 from __future__ import annotations
