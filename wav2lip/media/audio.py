@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import wave
 from collections.abc import Generator, Iterator
+from functools import partial
 from pathlib import Path
 
 import av
@@ -20,6 +21,7 @@ from wav2lip.media.container import (
     ignore_packet,
     is_chain,
     open_media,
+    part_shifts,
     probe_audio,
     read_packets,
     seek_and_decode,
@@ -69,7 +71,7 @@ def read_audio(
         else:
             frames = decode_frames(container, stream, on_problem, on_packet)
         downmix = Downmix(container.name, on_problem)
-        timestamps = TimestampRepair(container.name, stream.type, on_problem)
+        timestamps = TimestampRepair(container.name, stream.type, on_problem, partial(part_shifts, path))
         is_timed = container.format.name not in UNTIMED_AUDIO
         yield from _resample(_cut(_align(_check_rates(path, frames), begin, is_timed, downmix, timestamps)), rate)
         downmix.report()

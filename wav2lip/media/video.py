@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from functools import partial
 from itertools import islice
 
 import av
@@ -22,6 +23,7 @@ from wav2lip.media.container import (
     ignore_packet,
     is_chain,
     open_media,
+    part_shifts,
     pixel_aspect,
     probe_video,
     read_packets,
@@ -111,7 +113,7 @@ def _decode_video(
             frames = _limit_size(frames, max_pixels)
         last: float | None = None  # seconds since the first frame
         skipped = 0
-        timestamps = TimestampRepair(container.name, stream.type, on_problem)
+        timestamps = TimestampRepair(container.name, stream.type, on_problem, partial(part_shifts, path))
         for frame in deinterlace(frames, container.name, on_problem):
             time = 0.0 if last is None else last + default_duration
             if timed and frame.time is not None:

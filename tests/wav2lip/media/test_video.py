@@ -254,3 +254,22 @@ def test_joined_videos_are_read_completely(tmp_path, name, options):
         assert frames[10 + 20 * number][32, 32].argmax() == number
     assert probe(tmp_path / name).seconds == pytest.approx(2.4, abs=0.2)
     assert has_timestamp_jumps(tmp_path / name)
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.mkv", "flac"), ("a.ts", "mp2")])
+@pytest.mark.parametrize("audio_seconds", [0.7, 0.85, 1.0])
+def test_joined_parts_do_not_drift_apart(tmp_path, name, codec, audio_seconds):
+    """Each part has 0.8 s of video with a flash in its first frames, and shorter or longer audio with a click."""
+    flash = [np.full((64, 64, 3), 240 if n < 3 else 20, np.uint8) for n in range(20)]
+    video = write_video(tmp_path / "v.mp4", flash)
+    audio = write_wav(tmp_path / "a.wav", click(0.1, audio_seconds, 48_000), 48_000)
+    part = ffmpeg("-i", video, "-i", audio, "-c:v", "copy", "-c:a", codec, tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(part * 6)
+    levels = gray_levels(read_frames(tmp_path / name, 25, on_problem=lambda _: None))
+    start = first_frame_time(tmp_path / name)
+    wav = np.concatenate(list(read_audio(tmp_path / name, 16_000, start, on_problem=lambda _: None)))
+    flash_ends = [n / 25 for n in range(1, len(levels)) if levels[n - 1] > 128 > levels[n]]
+    loud = np.flatnonzero(np.abs(wav) > 0.3) / 16_000
+    clicks = [time for time, previous in zip(loud, [-1, *loud], strict=False) if time - previous > 0.3]
+    assert len(flash_ends) == len(clicks) == 6
+    np.testing.assert_allclose(np.array(clicks) - flash_ends, 0.1 - 3 / 25, atol=0.09)

@@ -2,6 +2,7 @@
 
 from wav2lip.media.container.decoding import OnPacket, decode_frames, ignore_packet, read_packets, seek_and_decode
 from wav2lip.media.container.opening import container_format, further_links, is_chain, open_media
+from wav2lip.media.container.parts import part_shifts
 from wav2lip.media.container.probing import pixel_aspect, probe, probe_audio, probe_video
 from wav2lip.media.container.streams import (
     MAX_SAMPLE_RATE,
@@ -39,6 +40,7 @@ __all__ = [
     "ignore_packet",
     "is_chain",
     "open_media",
+    "part_shifts",
     "pixel_aspect",
     "probe",
     "probe_audio",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 from wav2lip.types import OnProblem
 
@@ -10,6 +12,10 @@ MAX_GAP_S = 3600.0  # a larger jump ahead of timestamps is an error, and frames 
 MAX_OVERLAP_S = 1.0  # a larger jump back of timestamps is a restart, and frames are joined
 MIN_RESTART_S = 0.1  # a jump back by more, to where the timestamps began, is the restart of a short part
 BEGIN_TOLERANCE_S = 0.05  # parts of one encoder begin at one time, within its delay
+
+
+def no_shifts() -> None:
+    """Return no shifts: the default of `read_shifts`, by which the parts of each stream follow each other."""
 
 
 class RestartDetector:
@@ -31,26 +37,40 @@ class RestartDetector:
 class TimestampRepair:
     """Make the timestamps of a stream continuous where they restart or jump, as in concatenated recordings."""
 
-    def __init__(self, path: str, kind: str, on_problem: OnProblem):
-        """kind: stream type, for the message."""
+    def __init__(
+        self, path: str, kind: str, on_problem: OnProblem, read_shifts: Callable[[], Sequence[float] | None] = no_shifts
+    ):
+        """kind: stream type, for the message. read_shifts: see `part_shifts`; called at the first restart."""
         self._path, self._kind, self._on_problem = path, kind, on_problem
-        self._shift, self._jumps = 0.0, 0
-        self._restarts = RestartDetector()
+        self._shift, self._restarts, self._jumps = 0.0, 0, 0
+        self._detector = RestartDetector()
+        self._read_shifts = lru_cache(maxsize=1)(read_shifts)
 
     def repair(self, time: float, last: float, expected: float) -> float:
-        """Return the continuous time of a timestamp, which is `expected` at a jump; all in seconds.
+        """Return the continuous time of a timestamp, which is `expected` or later at a jump; all in seconds.
 
         last: the previous frame's continuous time.
         """
-        is_restart = self._restarts.is_restart(time)
-        if is_restart or not -MAX_OVERLAP_S <= time + self._shift - last <= MAX_GAP_S:
+        if self._detector.is_restart(time):
+            self._restarts += 1
+            self._shift = self._shift_of_part(time, expected)
+        elif not -MAX_OVERLAP_S <= time + self._shift - last <= MAX_GAP_S:
             self._shift = expected - time
             self._jumps += 1
         return time + self._shift
 
+    def _shift_of_part(self, time: float, expected: float) -> float:
+        """Return the shift from a restart on: that of both streams, else that which continues this one."""
+        shifts = None if self._jumps else self._read_shifts()
+        if shifts is not None and self._restarts < len(shifts):
+            shift = shifts[self._restarts]
+            if -MIN_RESTART_S <= time + shift - expected <= MAX_GAP_S:
+                return shift
+        return expected - time
+
     def report(self) -> None:
         """Report the number of jumps, if any."""
-        if self._jumps:
+        if count := self._restarts + self._jumps:
             self._on_problem(
-                f"{self._path}: {self._kind} timestamps restart or jump {self._jumps} times; joined without a pause"
+                f"{self._path}: {self._kind} timestamps restart or jump {count} times; joined without a pause"
             )
