@@ -19,6 +19,7 @@ from wav2lip.engine.prepared import PreparedFace
 from wav2lip.errors import InputError
 from wav2lip.lipsync import LipSync
 from wav2lip.lipsync.options import DEFAULTS, LipSyncOptions
+from wav2lip.live.audio import to_mono
 from wav2lip.live.clock import MAX_LATE_S, Clock, RateControl
 from wav2lip.live.stream import LipStream, LiveFrame
 from wav2lip.types import PathType
@@ -92,14 +93,15 @@ class LiveLipSync:
 
         samples: (n,) or (n, channels) of int16, int32 or float in [-1, 1]. rate: Hz.
         timeout: seconds to wait while MAX_AUDIO_S of audio is queued; None waits forever.
-        Raises: TimeoutError; InputError after `end` or `close`.
+        Raises: TimeoutError; InputError after `end` or `close`, and for any other audio or rate.
         """
+        mono = to_mono(np.asarray(samples), rate)  # a copy
         with self._changed:
             self._check_open()
             if not self._changed.wait_for(lambda: self._is_closed or self._queued_s() < MAX_AUDIO_S, timeout):
                 raise TimeoutError(f"{MAX_AUDIO_S:g} s of audio are queued")
             self._check_open()
-            self._audio.append(QueuedAudio(np.array(samples), rate, time.monotonic()))
+            self._audio.append(QueuedAudio(mono, rate, time.monotonic()))
             self._changed.notify_all()
 
     def flush(self) -> None:

@@ -37,6 +37,16 @@ def test_frames_of_audio_without_a_clock(engine, face):
     assert np.array_equal(np.concatenate([frame.audio for frame in frames]), speech)
 
 
+def test_wrong_audio_is_an_error_of_its_push(engine, face):
+    with LiveLipSync(face, engine, realtime=False) as live:
+        for samples, rate in [(np.zeros(10), 0), (np.zeros(10), 1e9), (np.zeros(10, np.uint8), RATE)]:
+            with pytest.raises(InputError, match="^audio "):
+                live.push(samples, rate)
+        live.push(np.zeros(3200, np.float32), RATE)
+        live.end()
+        assert len(list(live)) == 5
+
+
 def test_async_iteration(engine, face):
     async def count() -> int:
         with LiveLipSync(face, engine, realtime=False) as live:
