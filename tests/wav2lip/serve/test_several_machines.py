@@ -31,8 +31,8 @@ from wav2lip.serve.worker import work
 
 CLIENTS = [f"client{number}" for number in range(8)]
 JOBS = 200
-KILLS = 10
-KILL_DELAY_S = 2.0  # after the submission of JOBS / KILLS jobs has begun
+KILLS = 5
+KILL_DELAY_S = 1.0  # after the submission of JOBS / KILLS jobs has begun
 START_TIMEOUT_S = 300.0  # of the processes; a busy machine takes minutes
 DEADLINE_S = 600.0  # for all jobs after the last kill
 FINAL = ("done", "failed", "cancelled")

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 MICROPHONE_RATE, MICROPHONE_S = 48_000, 10
 FACE_SIZE = 256
 MAX_OFFSET_S = 0.08
-LONG_S = int(os.environ.get("WAV2LIP_LIVE_TEST_SECONDS", "60"))  # 300 was run by hand; see docs/live.md
+LONG_S = int(os.environ.get("WAV2LIP_LIVE_TEST_SECONDS", "30"))  # 300 was run by hand; see docs/live.md
 # Records when the mouth is white and when the audio is loud, in seconds of the performance clock, and media times.
 RECORD = """async ([seconds, row, column]) => {
   const video = document.querySelector("#live video");
