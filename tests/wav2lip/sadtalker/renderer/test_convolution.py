@@ -35,8 +35,9 @@ def test_padded_volume_of_some_channels(size):
     torch.testing.assert_close(actual, cells(expected).float(), atol=1e-5, rtol=0)
 
 
-def test_bfloat16_is_computed_directly():
+@pytest.mark.parametrize("is_paired", [None, True])
+def test_bfloat16(is_paired):
     x, weight = tensor(1, (1, 5, 8, 7), -1, 1), tensor(2, (6, 5, 3, 3), -1, 1)
-    convolution = PaddedConvolution(weight, None, (1,), dtype=torch.bfloat16)
+    convolution = PaddedConvolution(weight, None, (1,), dtype=torch.bfloat16, is_paired=is_paired)
     actual = convolution(cells(F.pad(x, (0, 0, 1, 1))).bfloat16())
     torch.testing.assert_close(actual.float(), cells(F.conv2d(x, weight, padding=1)), atol=0.1, rtol=0)
