@@ -24,9 +24,14 @@ ROOT = Path(__file__).parents[4]
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory, inputs) -> Iterator[str]:
+def folder(tmp_path_factory) -> Path:
+    """Folder with the runs and the data of the server."""
+    return tmp_path_factory.mktemp("served")
+
+
+@pytest.fixture(scope="module")
+def url(folder, inputs) -> Iterator[str]:
     """URL of a server in a process of its own, with one run."""
-    folder = tmp_path_factory.mktemp("served")
     write_run_log(folder / "runs" / "expert")
     port = find_free_port()
     flags = {"checkpoint": f"thin={inputs / 'thin.pth'}", "data": folder / "data", "port": port, "device": "cpu",
@@ -120,18 +125,14 @@ def test_training_tab_shows_curves_diagnosis_and_strip(page):
     assert not scrolls_sideways(page)
 
 
-def test_closing_the_page_stops_the_doctor(page, url, tmp_path):
-    page.click("#face_sample_video")  # generates the clip for the doctor
-    page.wait_for_selector(".preview video")
-    with page.expect_download() as download:
-        page.locator("#face a[download]").first.click()
-    clip = tmp_path / "clip.mp4"
-    download.value.save_as(clip)
+def test_closing_the_page_stops_the_doctor(page, url, folder, inputs):
+    clip = inputs / "mute.mp4"
     open_tab(page, "Your data")
     page.set_input_files("#clips input[type=file]", clip)
     page.wait_for_selector("#clips .file-preview, #clips table")
     page.click("#run_doctor")
     wait_for_text(page, "#doctor_result", "The doctor is running")
+    (stopped,) = (folder / "data" / "doctor").iterdir()
     page.close()
 
     deadline = time.monotonic() + 60
@@ -142,10 +143,12 @@ def test_closing_the_page_stops_the_doctor(page, url, tmp_path):
         except ValueError as error:
             if "busy" not in str(error):
                 raise
-            time.sleep(1)
+            time.sleep(0.2)
     assert result is not None
     assert result["fit"] is False
-    assert result["dataset"]["totals"]["clips_kept"] == 1
+    assert result["dataset"]["totals"]["inputs"] == 1
+    (finished,) = (folder / "data" / "doctor").iterdir()  # that of a doctor who was not stopped would be kept too
+    assert finished != stopped
 
 
 def test_gradio_client_predicts_by_keyword(url, inputs, tmp_path):
