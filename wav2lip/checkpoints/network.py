@@ -42,14 +42,17 @@ def build_network(checkpoint: Checkpoint, path: PathType, network: type[Network]
     """Build a network from a loaded checkpoint; see `load_network`. path: of its file, for messages."""
     weights = checkpoint.state_dict
     sized: Any = network
+    is_another = NETWORK_KEYS.get(network.__name__, "") not in ("", *weights)
     try:
         shape = sized.infer_shape(weights)._asdict()
         _check_size(sized, shape, weights)
     except KeyError as error:
-        if NETWORK_KEYS.get(network.__name__) in weights:
-            raise _unknown_layers(path, network, f"it lacks {error.args[0]}") from error
-        raise _wrong_network(path, weights, network) from error
+        if is_another or network.__name__ not in NETWORK_KEYS:
+            raise _wrong_network(path, weights, network) from error
+        raise _unknown_layers(path, network, f"it lacks {error.args[0]}") from error
     except (IndexError, RuntimeError, ValueError) as error:  # IndexError: a scalar. RuntimeError: sizes beyond int64
+        if is_another:
+            raise _wrong_network(path, weights, network) from error
         raise _unknown_layers(path, network, str(error).partition("\n")[0]) from error
     model: Network = sized(**shape)
     load_weights(model, weights, path)
