@@ -1,8 +1,8 @@
 """Media containers: probing, robust decoding, seeking, joined files, and repair of timestamps."""
 
+from wav2lip.media.container.concatenation import part_shifts
 from wav2lip.media.container.decoding import OnPacket, decode_frames, ignore_packet, read_packets, seek_and_decode
 from wav2lip.media.container.opening import container_format, further_links, is_chain, open_media
-from wav2lip.media.container.parts import part_shifts
 from wav2lip.media.container.probing import pixel_aspect, probe, probe_audio, probe_video
 from wav2lip.media.container.streams import (
     MAX_SAMPLE_RATE,
