@@ -11,3 +11,8 @@ def open_tab(page, name: str) -> None:
         page.get_by_role("button", name="More tabs").click()
         tab = page.locator(".overflow-dropdown button", has_text=name)
     tab.click()
+
+
+def press(page, selector: str) -> None:
+    """Click a button while the layout moves, where a click of the mouse is lost between its press and its release."""
+    page.locator(selector).dispatch_event("click")

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from gradio_client import Client, handle_file
 
-from tests.helpers.browser import open_tab
+from tests.helpers.browser import open_tab, press
 from tests.helpers.media import tone, write_wav
 from tests.helpers.serve import find_free_port
 from tests.helpers.training_runs import write_run_log
@@ -97,7 +97,7 @@ def test_running_and_queued_jobs_are_shown_and_cancelled(page, tmp_path):
     page.click("#submit")
     page.wait_for_selector("#result .progress")
     page.wait_for_selector("#history .state.running")
-    page.click("#submit")
+    press(page, "#submit")  # beside the button "Cancel" that appears with the running job
     page.wait_for_selector("#history .state.queued")
     wait_for_text(page, "#result", "in the queue")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.helpers.browser import open_tab
+from tests.helpers.browser import open_tab, press
 from wav2lip.engines import SADTALKER
 
 pytestmark = pytest.mark.slow
@@ -39,24 +39,24 @@ def newest_job(page, url: str) -> dict:
 
 def test_every_control_reaches_the_job(tab, url, inputs):
     page = tab
-    page.set_input_files("#animate_photo input[type=file]", inputs / "photo.png")
+    open_part(page, "Motion")
+    open_part(page, "Reference video")
+    page.set_input_files("#animate_photo input[type=file]", inputs / "photo.png")  # all fields are complete afterwards
     page.wait_for_selector(".preview img >> visible=true")
     page.set_input_files("#animate_audio input[type=file]", inputs / "audio.wav")
     page.wait_for_selector(".preview audio >> visible=true")
     choose(page, "preprocess", "Face, in the photo (full)")
     page.locator("#animate_still").get_by_label("Keep the head still").check()
     pick(page, "enhancer", "compact")
-    open_part(page, "Motion")
     page.locator("#animate_pose_style input[type=number]").fill("7")
     page.locator("#animate_expression_scale input[type=number]").fill("1.5")
     choose(page, "size", "256 pixels")
     choose(page, "blink", "None")
-    open_part(page, "Reference video")
     page.set_input_files("#animate_reference input[type=file]", inputs / "mute.mp4")
     page.wait_for_selector(".preview video >> visible=true")
     choose(page, "ref_info", "Head motion")
     pick(page, "mouth", "thin")
-    page.click("#animate_submit")
+    press(page, "#animate_submit")
     page.wait_for_selector("#animate_result [data-role=after]")
     assert "10 frames at 25 fps" in page.inner_text("#animate_result")
     page.wait_for_function("document.querySelector('#animate_result [data-role=after]').videoWidth == 256")
@@ -88,12 +88,14 @@ def test_tab_fits_a_phone(page):
 
 def test_idle_video_needs_no_audio(tab, url, inputs):
     page = tab
-    page.set_input_files("#animate_photo input[type=file]", inputs / "photo.png")
-    page.wait_for_selector(".preview img >> visible=true")
     open_part(page, "Motion")
+    page.set_input_files("#animate_photo input[type=file]", inputs / "photo.png")  # its fields are complete afterwards
+    page.wait_for_selector(".preview img >> visible=true")
     page.locator("#animate_idle input").fill("0.4")
-    page.click("#animate_submit")
-    page.wait_for_selector("#animate_result [data-role=after]")
+    page.keyboard.press("Tab")  # the page takes the value over when the field is left
+    press(page, "#animate_submit")
+    page.wait_for_selector("#animate_result [data-role=after], #animate_result [role=alert]")
+    assert "10 frames at 25 fps" in page.inner_text("#animate_result")
     job = newest_job(page, url)
     assert (job["audio"], job["frames"], job["options"]["idle"]) == (None, 10, 0.4)
 
