@@ -138,7 +138,7 @@ def test_dry_deployment_has_images_resources_retries_and_cache():
         assert sorted(requests) == resources.get(name, ["2", "4Gi"])
         if name != "lipsync":
             assert task.metadata.retries.retries == 2
-            assert task.metadata.discovery_version == "lipsync-1"
+            assert task.metadata.discovery_version == "lipsync-2"
             assert set(task.metadata.cache_ignore_input_vars) == {"request", "run_id"}
 
 
