@@ -120,13 +120,7 @@ def build_loss_weights(cfg: DictConfig) -> LossWeights:
 
 def load_vgg(cfg: DictConfig, fabric: Fabric) -> VGGFeatures | None:
     """Load the network of the perceptual loss, if that has a weight."""
-    has_weight = read_weight(cfg, "vgg_wt").maximum > 0
-    if has_weight != (cfg.vgg_weights is not None):
-        raise InputError(
-            f"vgg_wt={cfg.vgg_wt}, vgg_weights={cfg.vgg_weights}: must be set together; for example vgg_wt=0.02 "
-            "vgg_weights=vgg19-dcbb9e9d.pth"
-        )
-    if not has_weight:
+    if not _has_weight(cfg, "vgg_wt", "vgg_weights", "vgg_wt=0.02 vgg_weights=vgg19-dcbb9e9d.pth"):
         return None
     network = VGGFeatures.from_file(cfg.vgg_weights, cfg.vgg_layers)
     return network.to(fabric.device).to(memory_format=torch.channels_last)
@@ -134,15 +128,18 @@ def load_vgg(cfg: DictConfig, fabric: Fabric) -> VGGFeatures | None:
 
 def load_frozen_teacher(cfg: DictConfig, fabric: Fabric, framing: FaceFraming) -> nn.Module | None:
     """Load the generator whose frames the trained one imitates, if it has a weight. framing: of the data."""
-    has_weight = read_weight(cfg, "teacher_wt").maximum > 0
-    if has_weight != (cfg.teacher_checkpoint_path is not None):
-        raise InputError(
-            f"teacher_checkpoint_path={cfg.teacher_checkpoint_path}, teacher_wt={cfg.teacher_wt}: must be set "
-            "together; for example recipe=distill teacher_checkpoint_path=wav2lip.pth model.width=0.25"
-        )
-    if not has_weight:
+    example = "recipe=distill teacher_checkpoint_path=wav2lip.pth model.width=0.25"
+    if not _has_weight(cfg, "teacher_wt", "teacher_checkpoint_path", example):
         return None
     return place_frozen(fabric, load_teacher(cfg.teacher_checkpoint_path, cfg.model.resolution, framing))
+
+
+def _has_weight(cfg: DictConfig, weight: str, file: str, example: str) -> bool:
+    """Return True if a loss with a network of its own has a weight. Raises: InputError for a weight or file alone."""
+    has_weight = read_weight(cfg, weight).maximum > 0
+    if has_weight != (cfg[file] is not None):
+        raise InputError(f"{weight}={cfg[weight]}, {file}={cfg[file]}: must be set together; for example {example}")
+    return has_weight
 
 
 def read_weight(cfg: DictConfig, key: str) -> PiecewiseLinear:
