@@ -8,7 +8,7 @@ import math
 from wav2lip.media.container.decoding import read_packets
 from wav2lip.media.container.opening import further_links, open_media
 from wav2lip.media.container.streams import find_audio_stream, find_video_stream
-from wav2lip.media.container.timestamps import RestartDetector
+from wav2lip.media.container.timestamps import RestartDetector, packet_times
 from wav2lip.types import PathType
 
 MAX_PADDING_S = 0.1  # a few blocks of a codec
@@ -29,10 +29,10 @@ def part_shifts(path: PathType) -> list[float] | None:
             if video is None or audio is None:
                 return None
             for packet in read_packets(link, video, audio):
-                if packet.pts is None or packet.time_base is None:
+                times = packet_times(packet)
+                if times is None or packet.time_base is None:
                     continue
-                own, time = parts[packet.stream.type], float(packet.pts * packet.time_base)
-                order = time if packet.dts is None else float(packet.dts * packet.time_base)
+                own, (time, order) = parts[packet.stream.type], times
                 if restarts[packet.stream.type].is_restart(order):
                     own.append((math.inf, -math.inf))
                 begin, end = own[-1]

@@ -11,7 +11,7 @@ import av
 from wav2lip.media.container.decoding import read_packets
 from wav2lip.media.container.opening import further_links
 from wav2lip.media.container.streams import find_audio_stream, find_video_stream
-from wav2lip.media.container.timestamps import RestartDetector
+from wav2lip.media.container.timestamps import RestartDetector, packet_times
 
 # State no length, or that of the first or last of several joined files.
 ESTIMATED_FORMATS = {"aac", "ac3", "amr", "au", "caf", "eac3", "loas", "mp3", "mpeg", "mpegts", "w64"}
@@ -63,10 +63,10 @@ def _measure_seconds(container: av.container.InputContainer) -> float:
     for packet in read_packets(container, *streams):
         if header := _read_adts_header(packet):
             blocks[header[0]] = blocks.get(header[0], 0.0) + header[1]
-        if packet.pts is None or packet.time_base is None:
+        times = packet_times(packet)
+        if times is None or packet.time_base is None:
             continue
-        index, time = packet.stream.index, float(packet.pts * packet.time_base)
-        order = time if packet.dts is None else float(packet.dts * packet.time_base)
+        index, (time, order) = packet.stream.index, times
         if restarts.setdefault(index, RestartDetector()).is_restart(order):
             shifts[index] = ends[index] - time
         time += shifts.get(index, 0.0)

@@ -47,7 +47,7 @@ def _open_link(path: Path, begin: int, end: int, format_name: str) -> av.contain
 
 
 def is_chain(container: av.container.InputContainer) -> bool:
-    """Return True if a file is chained, see `wav2lip.media.chain`; the container has its first link."""
+    """Return True if a file is chained, see `wav2lip.media.container.chain`; the container has its first link."""
     return container.file is not None
 
 

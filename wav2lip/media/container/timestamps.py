@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
+import av
+
 from wav2lip.types import OnProblem
 
 MAX_GAP_S = 3600.0  # a larger jump ahead of timestamps is an error, and frames are joined
@@ -16,6 +18,14 @@ BEGIN_TOLERANCE_S = 0.05  # parts of one encoder begin at one time, within its d
 
 def no_shifts() -> None:
     """Return no shifts: the default of `read_shifts`, by which the parts of each stream follow each other."""
+
+
+def packet_times(packet: av.Packet) -> tuple[float, float] | None:
+    """Return the times in seconds at which a packet is shown and decoded; None if it states none."""
+    if packet.pts is None or packet.time_base is None:
+        return None
+    shown = float(packet.pts * packet.time_base)
+    return shown, shown if packet.dts is None else float(packet.dts * packet.time_base)
 
 
 class RestartDetector:
