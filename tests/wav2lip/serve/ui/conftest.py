@@ -30,6 +30,16 @@ TIMEOUT_MS = 90_000
 BROWSER_FLAGS = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Add the text of the page to the report of a failed test."""
+    report = yield
+    tab = item.funcargs.get("page")
+    if tab is not None and report.when == "call" and report.failed:
+        report.sections.append(("page", tab.inner_text("body")))
+    return report
+
+
 @pytest.fixture(scope="session")
 def inputs(tmp_path_factory, portrait) -> Path:
     """Folder with a generator and a network for enhancement, a photo, 0.4 s of audio, and a video without audio."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from wav2lip.serve.ui.tabs import job_card
 from wav2lip.serve.ui.tabs.forms import BuildForm
 
 HIDDEN, VISIBLE = gr.update(visible=False), gr.update(visible=True)
+HISTORY_INTERVAL_S = 2.0  # after it the history is sent again: the last one of a watcher before may have replaced it
 
 
 class JobHandlers:
@@ -52,11 +54,12 @@ class JobHandlers:
         if job_id is None:
             yield gr.skip(), HIDDEN, gr.skip()
             return
-        state = ""
+        state, sent = "", 0.0
         try:
             async for job in self._session.watch(job_id, request):
-                history = gr.skip() if job.state == state else await self._session.run_short(self.history, request)
-                state = job.state
+                history, now = gr.skip(), time.monotonic()
+                if job.state != state or now - sent >= HISTORY_INTERVAL_S:
+                    history, state, sent = await self._session.run_short(self.history, request), job.state, now
                 yield job_card.render_job(job), HIDDEN if job.is_finished else VISIBLE, history
         except InputError as error:
             yield error_card(error), HIDDEN, gr.skip()
