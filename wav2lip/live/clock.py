@@ -15,7 +15,8 @@ MAX_LATE_S = 0.5  # a stream that is later than this is held: the clock is set b
 FRAME_RATES = (25.0, 20.0, 15.0)  # steps of a machine that is too slow
 MEASURED_FRAMES = 50  # frames over which the share of late frames is measured
 MAX_LATE_SHARE = 0.1  # above it the next lower rate is used
-MIN_SPARE_SHARE = 0.5  # idle time above which the next higher rate is used
+MAX_BUSY_SHARE = 0.8  # of the time of a frame at the next higher rate, below which that rate is used
+MAX_RAISE_FRAMES = 3000  # frames in time before a higher rate, at most
 
 
 class Clock:
@@ -54,12 +55,18 @@ class Clock:
 
 
 class RateControl:
-    """Frame rate that a machine sustains: lower after late frames, higher again with time to spare."""
+    """Frame rate that a machine sustains: lower after late frames, higher again after frames in time.
+
+    Each lower rate doubles the frames in time that a higher one needs, so that a machine between two rates stays at
+    the lower one.
+    """
 
     def __init__(self, fps: float):
         self._rates = [fps, *(rate for rate in FRAME_RATES if rate < fps)]
         self._level = 0
         self._frames: deque[tuple[bool, float]] = deque(maxlen=MEASURED_FRAMES)
+        self._num_in_time = 0  # frames since the last late one, or the last change
+        self._raise_frames = MEASURED_FRAMES
 
     @property
     def fps(self) -> float:
@@ -69,15 +76,20 @@ class RateControl:
     def record(self, is_late: bool, busy_s: float) -> None:
         """Record a frame. busy_s: time in which it was generated."""
         self._frames.append((is_late, busy_s))
+        self._num_in_time = 0 if is_late else self._num_in_time + 1
         if len(self._frames) < MEASURED_FRAMES:
             return
         late = sum(frame[0] for frame in self._frames) / MEASURED_FRAMES
         busy = sum(frame[1] for frame in self._frames) / MEASURED_FRAMES  # seconds per frame
         if late > MAX_LATE_SHARE and self._level + 1 < len(self._rates):
+            self._raise_frames = min(2 * self._raise_frames, MAX_RAISE_FRAMES)
             self._change(1)
-        elif not late and self._level and busy * self._rates[self._level - 1] < MIN_SPARE_SHARE:
+            return
+        has_waited = self._num_in_time >= self._raise_frames
+        if self._level and has_waited and busy * self._rates[self._level - 1] < MAX_BUSY_SHARE:
             self._change(-1)
 
     def _change(self, step: int) -> None:
         self._level += step
         self._frames.clear()
+        self._num_in_time = 0

@@ -185,14 +185,36 @@ def test_clock_is_held_after_a_long_delay():
     assert clock.held_s == pytest.approx(2)
 
 
+def record_frames(rate: RateControl, count: int, is_late: bool, busy_s: float) -> None:
+    for _ in range(count):
+        rate.record(is_late, busy_s)
+
+
 def test_rate_is_lowered_after_late_frames_and_raised_again():
     rate = RateControl(25)
-    for _ in range(MEASURED_FRAMES):
-        rate.record(True, 0.06)
+    record_frames(rate, MEASURED_FRAMES, True, 0.06)
     assert rate.fps == 20
-    for _ in range(MEASURED_FRAMES):
-        rate.record(False, 0.03)  # 75 % of the time at 25 fps: no spare time
+    record_frames(rate, 10 * MEASURED_FRAMES, False, 0.033)  # 82 % of the time at 25 fps
     assert rate.fps == 20
-    for _ in range(MEASURED_FRAMES):
-        rate.record(False, 0.01)
+    record_frames(rate, MEASURED_FRAMES, False, 0.031)  # 78 %
     assert rate.fps == 25
+
+
+def test_each_lower_rate_doubles_the_frames_in_time_before_a_higher_one():
+    rate = RateControl(25)
+    for frames in (2 * MEASURED_FRAMES, 4 * MEASURED_FRAMES, 8 * MEASURED_FRAMES):
+        record_frames(rate, MEASURED_FRAMES, True, 0.06)
+        assert rate.fps == 20
+        record_frames(rate, frames - 1, False, 0.01)
+        assert rate.fps == 20
+        record_frames(rate, 1, False, 0.01)
+        assert rate.fps == 25
+
+
+def test_late_frame_starts_the_count_of_frames_in_time_again():
+    rate = RateControl(25)
+    record_frames(rate, MEASURED_FRAMES, True, 0.06)
+    record_frames(rate, 2 * MEASURED_FRAMES - 1, False, 0.01)
+    record_frames(rate, 1, True, 0.06)
+    record_frames(rate, 2 * MEASURED_FRAMES - 1, False, 0.01)
+    assert rate.fps == 20
