@@ -48,12 +48,13 @@ class GradioApi:
         self, face: str, audio: str, model: str, faces: str, fit: str, short: str, blend: str, silence: str,
         request: gr.Request, pad_top: float | None = None, pad_bottom: float | None = None,
         pad_left: float | None = None, pad_right: float | None = None, enhancer: str | None = None,
+        other_audio: list[str] | None = None,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - Gradio injects it through the default
     ) -> str:  # fmt: skip
         """Lip-sync a face to audio and return the video. The job is listed in /history and survives a disconnect."""
         form = partial(
             build_lipsync_form, face, audio, model, faces, fit, short, blend, silence, pad_top, pad_bottom, pad_left,
-            pad_right, enhancer,
+            pad_right, enhancer, other_audio,
         )  # fmt: skip
         return await self._run(form, request, progress)
 

@@ -56,7 +56,8 @@ class SessionService:
                 for role, path in files.items()
             )
             assert face is not None
-            return self._service.jobs.submit(client, face, audio, form.model, form.options, reference)
+            others = [save(client, path, Path(path).name, CONTENTS["audio"]) for path in form.other_audio]
+            return self._service.jobs.submit(client, face, audio, form.model, form.options, reference, others)
 
     def job(self, job_id: str, request: gr.Request) -> Job:
         """Return one of the client's jobs."""

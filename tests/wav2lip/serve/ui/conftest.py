@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -42,12 +43,14 @@ def pytest_runtest_makereport(item, call):
 
 @pytest.fixture(scope="session")
 def inputs(tmp_path_factory, portrait) -> Path:
-    """Folder with a generator and a network for enhancement, a photo, 0.4 s of audio, and a video without audio."""
+    """Folder with a generator and a network for enhancement, a photo, one of two people, audio, and a mute video."""
     folder = tmp_path_factory.mktemp("inputs")
     torch.manual_seed(0)
     save_checkpoint(folder / "thin.pth", Checkpoint(Wav2Lip(width=0.125).state_dict()))
     Image.fromarray(portrait).save(folder / "photo.png")
+    Image.fromarray(np.hstack([portrait, portrait])).save(folder / "pair.png")
     write_wav(folder / "audio.wav", tone(0.4))
+    write_wav(folder / "longer.wav", tone(0.6))
     write_video(folder / "mute.mp4", [portrait] * 2)
     save_network(folder / "compact.pth", build_compact())
     return folder

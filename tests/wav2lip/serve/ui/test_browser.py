@@ -109,6 +109,20 @@ def test_running_and_queued_jobs_are_shown_and_cancelled(page, tmp_path):
     page.wait_for_function("document.querySelectorAll('#history .state.cancelled').length == 2")
 
 
+def test_each_person_gets_audio_of_their_own(page, inputs):
+    page.set_input_files("#face input[type=file]", inputs / "pair.png")
+    page.wait_for_selector(".preview img")
+    page.set_input_files("#audio input[type=file]", inputs / "audio.wav")
+    page.wait_for_selector(".preview audio")
+    page.click("#more_people button")
+    page.set_input_files("#other_audio input[type=file]", inputs / "longer.wav")
+    page.wait_for_selector("#other_audio .file-preview, #other_audio table")
+    page.click("#submit")
+    page.wait_for_selector("#result [data-role=after]")
+    assert "pair.png · audio.wav · longer.wav" in page.inner_text("#history")
+    page.wait_for_function("document.querySelector('#result [data-role=after]').duration > 0.5")
+
+
 def test_missing_input_is_reported_in_place(page):
     page.click("#submit")
     page.wait_for_selector("#result [role=alert]")

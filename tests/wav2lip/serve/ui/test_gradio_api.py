@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import httpx
+import numpy as np
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from PIL import Image
 
 from wav2lip.media import probe, read_frames
 
@@ -17,6 +19,15 @@ def client(url, tmp_path_factory) -> Client:
 
 def predict(client, inputs, audio_name="audio.wav"):
     return client.predict(handle_file(inputs / "photo.png"), handle_file(inputs / audio_name), api_name="/predict")
+
+
+def test_predict_gives_each_person_audio_of_their_own(client, inputs):
+    files = [handle_file(inputs / name) for name in ("pair.png", "audio.wav", "longer.wav")]
+    result = client.predict(files[0], files[1], other_audio=[files[2]], api_name="/predict")
+    assert probe(result).seconds == pytest.approx(0.6, abs=0.05)  # of the longer audio
+    pair = np.asarray(Image.open(inputs / "pair.png")).astype(float)
+    changes = np.abs(next(iter(read_frames(result))) - pair).mean((0, 2))
+    assert all(half.max() > 10 for half in np.split(changes, 2))  # the mouths of both people
 
 
 def test_predict_returns_a_video_as_long_as_the_audio(client, inputs):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from wav2lip.engines import SADTALKER, EngineOptions
 from wav2lip.errors import InputError
+from wav2lip.lipsync import LipSyncOptions
+from wav2lip.serve.job_requests import MAX_VOICES
 from wav2lip.serve.jobs.options import parse_job_options
+
+DEFAULT_FACES = LipSyncOptions().faces
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,7 @@ class JobForm:
     options: EngineOptions
     model: str = ""
     reference: str | None = None
+    other_audio: tuple[str, ...] = ()  # of the second selected face, and so on
 
 
 BuildForm = Callable[..., JobForm]  # takes the values of the components
@@ -28,16 +33,22 @@ BuildForm = Callable[..., JobForm]  # takes the values of the components
 def build_lipsync_form(
     face: str | None, audio: str | None, model: str, faces: str, fit: str, short: str, blend: str, silence: str,
     pad_top: float | None = None, pad_bottom: float | None = None, pad_left: float | None = None,
-    pad_right: float | None = None, enhancer: str | None = None,
+    pad_right: float | None = None, enhancer: str | None = None, other_audio: Sequence[str] | None = None,
 ) -> JobForm:  # fmt: skip
     """Build a lip-sync job. Raises: InputError for a missing file or an option out of range.
 
     pads: all empty for those of the checkpoint; otherwise an empty one is 0.
+    other_audio: of further faces; with the default of `faces` they are the next ones to the right.
     """
     if not face:
         raise InputError("no face: choose a video or a photo")
     if not audio:
         raise InputError("no audio: choose a file with audio, or record some")
+    others = tuple(other_audio or ())
+    if len(others) >= MAX_VOICES:
+        raise InputError(f"{len(others)} files with audio of other faces: at most {MAX_VOICES - 1} are possible")
+    if others and faces == DEFAULT_FACES:
+        faces = ",".join(map(str, range(len(others) + 1)))
     pads = (pad_top, pad_bottom, pad_left, pad_right)
     has_pads = any(pad is not None for pad in pads)
     options = parse_job_options(
@@ -46,7 +57,7 @@ def build_lipsync_form(
             "pads": tuple(round(pad or 0) for pad in pads) if has_pads else None, "enhancer": enhancer,
         }
     )  # fmt: skip
-    return JobForm(face, audio, options, model)
+    return JobForm(face, audio, options, model, other_audio=others)
 
 
 def build_animation_form(

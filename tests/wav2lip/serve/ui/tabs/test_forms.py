@@ -38,6 +38,16 @@ def test_empty_pad_beside_others_is_zero():
     assert options.pads == (1, 0, 3, 4)
 
 
+def test_audio_of_other_people_selects_their_faces():
+    form = build_lipsync_form(**LIPSYNC, other_audio=["b.wav", "c.wav"])
+    assert form.other_audio == ("b.wav", "c.wav")
+    assert form.options.faces == "0,1,2"
+    form = build_lipsync_form(**LIPSYNC | {"faces": "2,0"}, other_audio=["b.wav"])
+    assert form.options.faces == "2,0"
+    with pytest.raises(InputError, match="8 files with audio of other faces: at most 7"):
+        build_lipsync_form(**LIPSYNC, other_audio=["b.wav"] * 8)
+
+
 def test_every_value_of_an_animation_is_an_option():
     values = ANIMATION | {
         "preprocess": "full", "still": True, "enhancer": "gfpgan", "pose_style": 7.0, "size": 512,
