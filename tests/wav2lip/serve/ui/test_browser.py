@@ -97,7 +97,8 @@ def test_running_and_queued_jobs_are_shown_and_cancelled(page, tmp_path):
     page.click("#submit")
     page.wait_for_selector("#result .progress")
     page.wait_for_selector("#history .state.running")
-    press(page, "#submit")  # beside the button "Cancel" that appears with the running job
+    page.wait_for_selector("#cancel")  # the row of buttons is rendered again when this one appears
+    press(page, "#submit")
     page.wait_for_selector("#history .state.queued")
     wait_for_text(page, "#result", "in the queue")
 
