@@ -1,7 +1,4 @@
-"""Agreement of the motion of a mouth with a voice: speaking moves the lips, and more where the voice is loud.
-
-Without any training. Measured by benchmarks/speaking.py.
-"""
+"""Motion of a mouth: how much it moves, in relation to the time around and to the mouth at rest."""
 
 from __future__ import annotations
 
@@ -10,7 +7,6 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d, uniform_filter1d
 
 from face_detection.tracking.online_tracker import TrackedFace
-from wav2lip.engine.speakers.voice_level import VoiceLevel
 from wav2lip.faces.mouth_patch import PATCH_SIZE, average_landmarks, mouth_patch
 
 BLUR_SIGMA_PIXELS = 1.0  # of the patch; less detail is noise of the encoder
@@ -18,15 +14,9 @@ LIPS = np.s_[14:50, 12:52]  # of the patch, whose mouth corners are on row 21
 MAX_SHIFT_PIXELS = 6.0  # of the patch from frame to frame; more is not the head but a failed registration
 
 SMOOTH_S = 0.08  # standard deviation of the smoothed motion
-LEVEL_SMOOTH_S = 0.06
 REST_QUANTILE = 0.1  # of the motion of a person: that of a mouth at rest
 MAX_MOTION = 2.0  # log of the ratio to the mouth at rest; more does not speak for speech
-LIPS_LEAD_S = 0.08  # the lips move before the voice is heard
-TREND_S = 2.0  # slower changes of motion and level, such as distance and emphasis, are not compared
-
-# Log-odds for each frame at 25 fps; chosen on synthetic speakers and on clips that the benchmark does not prove with.
-MOTION_WEIGHT, AGREEMENT_WEIGHT = 0.1, 0.1
-WEIGHT_FPS = 25
+TREND_S = 2.0  # slower changes of motion and audio, such as distance and emphasis, are not compared
 
 
 class MouthMotion:
@@ -56,23 +46,26 @@ class MouthMotion:
         return float(np.abs(patch - moved)[LIPS].mean())
 
 
-def motion_scores(motion: np.ndarray, first: int, level: VoiceLevel, fps: float) -> np.ndarray:
-    """Return log-odds (N,) per frame that a person speaks with the voice.
+def lip_activity(motion: np.ndarray, fps: float) -> np.ndarray:
+    """Return the deviation (N,) of the logarithm of the motion from its trend, of variance 1.
 
-    motion: (N,) values of `MouthMotion`, of consecutive frames from `first` on.
+    motion: (N,) values of `MouthMotion`, of consecutive frames.
     """
-    if len(motion) < 2:
-        return np.zeros(len(motion))
-    filled = np.concatenate([motion[1:2], motion[1:]])
-    log = gaussian_filter1d(np.log(np.maximum(filled, 1e-4)), SMOOTH_S * fps)
-    above_rest = np.minimum(log - np.quantile(log, REST_QUANTILE), MAX_MOTION)
-    voice = level.at_frames(first + len(motion), fps, LIPS_LEAD_S)
-    loudness = _deviation(gaussian_filter1d(voice, LEVEL_SMOOTH_S * fps), fps)[first:]
-    agreement = _deviation(log, fps) * loudness
-    return (MOTION_WEIGHT * above_rest + AGREEMENT_WEIGHT * agreement) * WEIGHT_FPS / fps
+    return deviation(_smooth_log(motion, fps), fps)
 
 
-def _deviation(values: np.ndarray, fps: float) -> np.ndarray:
+def motion_above_rest(motion: np.ndarray, fps: float) -> np.ndarray:
+    """Return the logarithm (N,) of the ratio to the motion of the same mouth at rest, at most MAX_MOTION."""
+    log = _smooth_log(motion, fps)
+    return np.minimum(log - np.quantile(log, REST_QUANTILE), MAX_MOTION)
+
+
+def deviation(values: np.ndarray, fps: float) -> np.ndarray:
     """Return the deviation from the trend, scaled to variance 1."""
     fast = values - uniform_filter1d(values, 2 * round(TREND_S * fps / 2) + 1, mode="nearest")
     return np.asarray(fast / max(float(fast.std()), 1e-6))
+
+
+def _smooth_log(motion: np.ndarray, fps: float) -> np.ndarray:
+    filled = np.concatenate([motion[1:2], motion[1:]]) if len(motion) > 1 else np.zeros(len(motion))
+    return np.asarray(gaussian_filter1d(np.log(np.maximum(filled, 1e-4)), SMOOTH_S * fps))

@@ -13,10 +13,12 @@ from face_detection.tracking.online_tracker import TrackedFace
 from wav2lip.audio.mel import SAMPLE_RATE
 from wav2lip.engine.face_selection import SPEAKING, center_x
 from wav2lip.engine.interface import AssignVoices, Detection, Source
+from wav2lip.engine.speakers.agreement import Evidence, Words, audio_activity
 from wav2lip.engine.speakers.expert_agreement import ExpertAgreement
-from wav2lip.engine.speakers.mouth_motion import MouthMotion, motion_scores
+from wav2lip.engine.speakers.mouth_motion import MouthMotion, lip_activity, motion_above_rest
 from wav2lip.engine.speakers.turns import Turn, choose_turns
 from wav2lip.engine.speakers.voice_level import VoiceLevel
+from wav2lip.engine.speakers.voices import Cepstra
 from wav2lip.errors import InputError
 from wav2lip.faces.boxes import Pads, pad_boxes, round_boxes
 from wav2lip.faces.crops import crop_box
@@ -51,19 +53,18 @@ def assign_speaking(
     Raises: InputError if the source has no audio, nobody speaks in it, or it shows no face.
     """
     fps = float(source.fps)
-    level, wav = _listen(source, keeps_wav=expert is not None)
+    level, cepstra, wav = _listen(source, keeps_wav=expert is not None)
     words = level.words(fps)
     if not words:
         raise InputError(f"{FLAG}: nobody speaks in the audio of {source.path}; select a face, for example --faces 0")
     people, length = _watch(detections, pads, expert, wav, fps)
+    words = [(first, min(last, length)) for first, last in words if first < length]
     names = list(people)
-    scores = np.full((len(names), length), np.nan)
-    for row, person in zip(scores, people.values(), strict=True):
-        values = np.array(person.motion.values)
-        row[person.first : person.first + len(values)] = (
-            motion_scores(values, person.first, level, fps) if person.expert is None else person.expert.scores()
-        )
-    turns = choose_turns(words, scores)
+    turns: list[Turn] = []
+    if names and words:
+        audio = audio_activity(level, cepstra, length, fps)
+        evidence = _compare(list(people.values()), audio, words, fps)
+        turns = choose_turns(words, evidence.scores, evidence.voice_priors(cepstra.voices(words, fps), words, fps))
     for turn in turns:
         person = people[names[turn.person]]
         middle = min(max((turn.first + turn.last) // 2 - person.first, 0), len(person.positions) - 1)
@@ -72,6 +73,24 @@ def assign_speaking(
             turn.first / fps, turn.last / fps, person.positions[middle], 100 * turn.certainty,
         )  # fmt: skip
     return _follow(turns, names)
+
+
+def _compare(people: Sequence[_Person], audio: np.ndarray, words: Words, fps: float) -> Evidence:
+    """Compare the lips of each person with the audio (N,)."""
+
+    def matrix(values: Iterable[np.ndarray]) -> np.ndarray:
+        rows = np.full((len(people), len(audio)), np.nan)
+        for row, person, numbers in zip(rows, people, values, strict=True):
+            row[person.first : person.first + len(numbers)] = numbers
+        return rows
+
+    experts = [person.expert.scores() for person in people if person.expert is not None]
+    if experts:
+        return Evidence.from_scores(matrix(experts), words)
+    motions = [np.array(person.motion.values) for person in people]
+    activity = matrix(lip_activity(motion, fps) for motion in motions)
+    above_rest = matrix(motion_above_rest(motion, fps) for motion in motions)
+    return Evidence.from_motion(activity, above_rest, audio, words, fps)
 
 
 def _follow(turns: Sequence[Turn], names: Sequence[int]) -> AssignVoices:
@@ -85,8 +104,8 @@ def _follow(turns: Sequence[Turn], names: Sequence[int]) -> AssignVoices:
     return assign
 
 
-def _listen(source: Source, keeps_wav: bool) -> tuple[VoiceLevel, np.ndarray]:
-    """Return the level of the audio of a source, and its samples if they are needed."""
+def _listen(source: Source, keeps_wav: bool) -> tuple[VoiceLevel, Cepstra, np.ndarray]:
+    """Return the level and the cepstra of the audio of a source, and its samples if they are needed."""
     read = getattr(source, "read_audio", None)
     if read is None or source.static:
         raise InputError(f"{FLAG}: requires a video file with audio; {source.path} is none, so select a face")
@@ -98,8 +117,8 @@ def _listen(source: Source, keeps_wav: bool) -> tuple[VoiceLevel, np.ndarray]:
                 kept.append(block)
             yield block
 
-    level = VoiceLevel.measure(blocks())
-    return level, np.concatenate([np.zeros(0, np.float32), *kept])
+    level, cepstra = VoiceLevel.measure(blocks()), Cepstra.measure(read(SAMPLE_RATE))
+    return level, cepstra, np.concatenate([np.zeros(0, np.float32), *kept])
 
 
 def _watch(

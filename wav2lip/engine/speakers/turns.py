@@ -22,18 +22,20 @@ class Turn:
     certainty: float  # probability that this person speaks and not another one, from 0 to 1
 
 
-def choose_turns(words: Sequence[tuple[int, int]], scores: np.ndarray) -> list[Turn]:
+def choose_turns(words: Sequence[tuple[int, int]], scores: np.ndarray, priors: np.ndarray | None = None) -> list[Turn]:
     """Choose the most probable person for each word, and join equal neighbors.
 
-    words: first and end frame of each, in order. scores: (P, N) float, log-odds per frame that a person speaks; NaN
-        where the person is absent.
+    words: first and end frame of each, in order, within the N frames.
+    scores: (P, N) float, log-odds per frame that a person speaks; NaN where the person is absent.
+    priors: (W, P) float, log-odds of each word that do not depend on its frames.
     Returns: turns that meet in the middle of the pauses and cover all N frames; none without words or persons.
     """
     persons, frames = scores.shape
-    words = [(first, min(last, frames)) for first, last in words if first < frames]
     if not words or not persons:
         return []
     evidence = np.stack([_sum_scores(scores[:, first:last]) for first, last in words])  # (W, P)
+    if priors is not None:
+        evidence = evidence + priors
     path, posterior = _viterbi(evidence), _posterior(evidence)
     turns, begin = [], 0
     for person, group in itertools.groupby(range(len(words)), key=path.__getitem__):
