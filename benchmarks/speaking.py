@@ -1,12 +1,14 @@
 """Who speaks: frames in which `--faces speaking` chooses the right one of two people, on clips side by side.
 
-    python -m benchmarks.speaking VIDEO VIDEO [VIDEO ...] [--turns 8] [--both_move] [--sync_expert FILE] [--record]
+    python -m benchmarks.speaking VIDEO VIDEO [VIDEO ...] [--turns 8] [--turn_seconds 1.5 4] [--repeats 1]
+        [--both_move] [--equalize] [--sync_expert FILE] [--record]
 
-Every two of the clips are put side by side. They take turns of 1.5 to 4 s: who speaks plays the clip with its own
-audio, the other one rests, as the middle of the longest pause of the clip, played to and fro; the pause is found by its
-audio alone. Between two turns both rest for 0.3 s. With --both_move the other one plays the clip too, without its
-audio, so that only the agreement of lips and audio can show who speaks. Prints a confusion table of the frames with a
-voice.
+Every two of the clips are put side by side. They take turns: who speaks plays the clip with its own audio, the other
+one rests, as the middle of the longest pause of the clip, played to and fro; the pause is found by its audio alone.
+Between two turns both rest for 0.3 s. With --both_move the other one plays the clip too, without its audio, so that
+only the agreement of lips and audio can show who speaks. Clips that are shorter than their turns start again. With
+--equalize all clips get the same average spectrum, so that voices do not differ by their microphones. Prints a
+confusion table of the frames with a voice.
 """
 
 from __future__ import annotations
@@ -15,12 +17,13 @@ import argparse
 import itertools
 import logging
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
 import cv2
 import numpy as np
+from scipy.signal import fftconvolve, firwin2, welch
 
 from face_detection import Detector, build_detector
 from wav2lip.audio.mel import SAMPLE_RATE
@@ -39,12 +42,20 @@ from wav2lip.synthetic import encode_video
 RESULTS = Path(__file__).with_name("RESULTS.md")
 HEIGHT = 288  # pixels of a frame
 MAX_SECONDS = 20.0  # of a clip
-TURN_FRAMES = (38, 100)
 GAP_FRAMES = 8
 PAUSE_DB = 20.0  # below the loud parts
 REST_FRAMES = 10  # at most, of the middle of a pause
 FADE_SAMPLES = 800
 NOISE = 1e-4  # between the turns
+
+
+@dataclass(frozen=True)
+class Composition:
+    """How two clips become a conversation."""
+
+    turns: int = 8
+    turn_seconds: tuple[float, float] = (1.5, 4.0)  # of speech, shortest and longest
+    both_move: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,6 +73,14 @@ class Footage:
         wav = np.concatenate(list(read_audio(path, SAMPLE_RATE)))[: len(frames) * SAMPLES_PER_FRAME]
         wav = np.pad(wav, (0, len(frames) * SAMPLES_PER_FRAME - len(wav)))
         return cls(frames, wav, _rest(wav.reshape(len(frames), -1)))
+
+    def equalized(self) -> Footage:
+        """Return the footage with an average spectrum that falls by 6 dB per octave from 200 Hz on."""
+        hertz, power = welch(self.wav, SAMPLE_RATE, nperseg=512)
+        gain = np.sqrt(1 / (power + 1e-4 * power.max()))
+        gain = np.minimum(gain, 30 * np.median(gain)) / np.maximum(hertz, 200)
+        wav = fftconvolve(self.wav, firwin2(401, hertz, gain / gain.max(), fs=SAMPLE_RATE), "same")
+        return replace(self, wav=np.float32(0.5 / np.abs(wav).max()) * wav.astype(np.float32))
 
     def audio(self, numbers: list[int]) -> np.ndarray:
         """Return the audio of frames, faded in and out."""
@@ -85,7 +104,13 @@ def _rest(blocks: np.ndarray) -> list[int]:
     return longest[cut : len(longest) - cut]
 
 
-def compose(first: Footage, second: Footage, path: Path, turns: int, seed: int, both_move: bool = False) -> np.ndarray:
+def compose(
+    first: Footage,
+    second: Footage,
+    path: Path,
+    seed: int,
+    composition: Composition,
+) -> np.ndarray:
     """Write a video of two people who take turns. Returns: (N,) int, 0 or 1 from left to right: who speaks."""
     rng = np.random.default_rng(seed)
     clips, positions = (first, second), [0, 0]
@@ -94,11 +119,13 @@ def compose(first: Footage, second: Footage, path: Path, turns: int, seed: int, 
     wav: list[np.ndarray] = []
     truth: list[int] = []
     speaker = int(rng.integers(2))
-    for _ in range(turns):
-        count = int(rng.integers(*TURN_FRAMES))
+    if composition.both_move:
+        positions = [int(rng.integers(len(clip.frames))) for clip in clips]
+    for _ in range(composition.turns):
+        count = int(rng.integers(*(round(seconds * FPS) for seconds in composition.turn_seconds)))
         numbers: list[list[int]] = []
         for person, clip in enumerate(clips):
-            if person == speaker or both_move:
+            if person == speaker or composition.both_move:
                 plays = [(positions[person] + n) % len(clip.frames) for n in range(count)]
                 positions[person] += count
             else:
@@ -137,17 +164,23 @@ def confusion(
 
 
 def measure(
-    paths: list[Path], turns: int, both_move: bool, detector: Detector, expert: StreamingExpert | None
+    clips: dict[str, Footage],
+    composition: Composition,
+    repeats: int,
+    detector: Detector,
+    expert: StreamingExpert | None,
 ) -> list[tuple[str, np.ndarray]]:
-    """Return the confusion table of every two clips."""
-    clips = {path: Footage.read(path) for path in paths}
+    """Return the confusion table of every two clips, over all repeats."""
     tables = []
+    pairs = list(itertools.combinations(clips, 2))
     with tempfile.TemporaryDirectory() as folder:
-        for seed, (a, b) in enumerate(itertools.combinations(paths, 2)):
-            video = Path(folder) / f"{seed}.mp4"
-            truth = compose(clips[a], clips[b], video, turns, seed, both_move)
-            table = confusion(video, truth, clips[a].frames[0].shape[1], detector, expert)
-            tables.append((f"{a.stem}, {b.stem}", table))
+        for number, (a, b) in enumerate(pairs):
+            table = np.zeros((2, 3), int)
+            for seed in range(number, repeats * len(pairs), len(pairs)):
+                video = Path(folder) / f"{seed}.mp4"
+                truth = compose(clips[a], clips[b], video, seed, composition)
+                table += confusion(video, truth, clips[a].frames[0].shape[1], detector, expert)
+            tables.append((f"{a}, {b}", table))
     return tables
 
 
@@ -167,18 +200,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("videos", nargs="+", type=Path, metavar="VIDEO")
     parser.add_argument("--turns", type=int, default=8)
+    parser.add_argument("--turn_seconds", nargs=2, type=float, default=(1.5, 4.0), metavar=("MIN", "MAX"))
+    parser.add_argument("--repeats", type=int, default=1, help="videos of each pair")
     parser.add_argument("--both_move", action="store_true")
+    parser.add_argument("--equalize", action="store_true")
     parser.add_argument("--sync_expert", type=Path, metavar="FILE")
     parser.add_argument("--record", action="store_true", help=f"append to {RESULTS.name}")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     expert = None if args.sync_expert is None else load_expert(args.sync_expert)
-    text = format_tables(measure(args.videos, args.turns, args.both_move, build_detector("mtcnn"), expert))
+    clips = {path.stem: Footage.read(path) for path in args.videos}
+    if args.equalize:
+        clips = {name: clip.equalized() for name, clip in clips.items()}
+    composition = Composition(args.turns, tuple(args.turn_seconds), args.both_move)
+    text = format_tables(measure(clips, composition, args.repeats, build_detector("mtcnn"), expert))
     print(text)
     if args.record:
         mode = "both mouths move" if args.both_move else "the other one rests"
+        mode += ", equal spectrum" if args.equalize else ""
         with RESULTS.open("a", encoding="utf-8") as file:
-            file.write(f"\n{len(args.videos)} clips, {args.turns} turns, {mode}:\n\n{text}\n")
+            seconds = "{:g} to {:g} s".format(*composition.turn_seconds)
+            file.write(f"\n{len(args.videos)} clips, {args.turns} turns of {seconds}, {mode}:\n\n{text}\n")
 
 
 if __name__ == "__main__":
