@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from models.blocks import Conv, LeakyConvBlock, fold_time, scale_channels
 from models.resolutions import PUBLISHED_RESOLUTION, Shape, infer_shape, resize_conv, resize_factors
+from models.spectral_norm import accept_both_forms, apply_spectral_norm
 
 # Comments give the output size for the lower half of a 96 x 96 crop.
 FACE_ENCODER = [
@@ -36,9 +37,10 @@ def face_encoder(factors: tuple[int, ...]) -> list[list[Conv]]:
 class VisualQualityDiscriminator(nn.Module):
     """Score each frame independently, without audio."""
 
-    def __init__(self, width: float = 1.0, resolution: int = PUBLISHED_RESOLUTION):
+    def __init__(self, width: float = 1.0, resolution: int = PUBLISHED_RESOLUTION, spectral_norm: bool = False):
         """width: factor on the published channels, a multiple of 1/16.
         resolution: width and height of the faces in pixels: 96, 192, 288 or 384.
+        spectral_norm: divide the weights of each convolution by their largest singular value; see models.spectral_norm.
         The published network has width 1 and resolution 96.
         """
         super().__init__()
@@ -53,21 +55,32 @@ class VisualQualityDiscriminator(nn.Module):
                 channels = out
             self.face_encoder_blocks.append(nn.Sequential(*stage))
         self.binary_pred = nn.Sequential(nn.Conv2d(channels, 1, 1), nn.Sigmoid())
+        if spectral_norm:
+            apply_spectral_norm(self)
+        accept_both_forms(self)
 
-    def forward(self, faces: Tensor) -> Tensor:
+    def forward(
+        self, faces: Tensor, return_logits: bool = False, return_features: bool = False
+    ) -> Tensor | tuple[Tensor, list[Tensor]]:
         """Score the lower halves of T frames of B samples of resolution R.
 
         faces: (B, 3, T, R, R) float32 in [0, 1], BGR.
-        Returns: (T * B, 1) probability that a lower half is real; row t * B + b is frame t of sample b.
+        Returns: (T * B, 1) probability that a lower half is real, or its logit; row t * B + b is frame t of sample b.
+            With `return_features` also the outputs of all stages, (T * B, C, h, w) each.
         """
         x = fold_time(faces)
         x = x[:, :, x.shape[2] // 2 :]  # (T * B, 3, R / 2, R)
+        features = []
         for block in self.face_encoder_blocks:
             x = block(x)
+            if return_features:
+                features.append(x)
         score, sigmoid = self.binary_pred
         logits = score(x).flatten(1)  # (T * B, 512, 1, 1) -> (T * B, 1)
         # In 16 bits a confident probability rounds to 1, where the gradient of the cross-entropy vanishes.
-        return sigmoid(logits.to(torch.promote_types(logits.dtype, torch.float32)))
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        scores = logits if return_logits else sigmoid(logits)
+        return (scores, features) if return_features else scores
 
     @staticmethod
     def infer_shape(state_dict: Mapping[str, Tensor]) -> Shape:
