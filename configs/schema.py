@@ -32,6 +32,13 @@ class NetworkConfig:
 
 
 @dataclass(frozen=True)
+class DiscriminatorConfig(NetworkConfig):
+    """Group disc."""
+
+    spectral_norm: bool
+
+
+@dataclass(frozen=True)
 class OptimizationRecipe:
     """Optimization of a network."""
 
@@ -210,11 +217,16 @@ class Wav2LipConfig(TrainingConfig):
 class Wav2LipGANConfig(Wav2LipConfig):
     """Keys of train.wav2lip_gan."""
 
-    disc: NetworkConfig
+    disc: DiscriminatorConfig
     disc_checkpoint_path: Path | None
     disc_learning_rate: NonNegative | None
     disc_wt: LossWeight
     disc_warmup_steps: Natural
+    disc_loss: Literal["bce", "hinge"]
+    disc_spectral_norm: bool
+    r1_wt: NonNegative
+    r1_interval: Count
+    feature_matching_wt: LossWeight
 
 
 @dataclass(frozen=True)

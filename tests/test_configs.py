@@ -168,6 +168,11 @@ def test_schema_has_exactly_the_keys_of_the_config(name):
     ("wav2lip", "mouth_weight=0", "a number > 0"),
     ("wav2lip_gan", "compat.save_first=2", "true or false"),
     ("wav2lip_gan", "disc_wt=high", "a number or a list of [step, weight]"),
+    ("wav2lip_gan", "disc_loss=wgan", "one of bce, hinge"),
+    ("wav2lip_gan", "disc_spectral_norm=1", "true or false"),
+    ("wav2lip_gan", "r1_wt=-1", "a number >= 0"),
+    ("wav2lip_gan", "r1_interval=0", "an integer >= 1"),
+    ("wav2lip_gan", "feature_matching_wt=x", "a number or a list of [step, weight]"),
     ("wav2lip", "syncnet_wt=[[0,0.1],[5]]", "a number or a list of [step, weight]"),
 ])  # fmt: skip
 def test_value_of_wrong_type_or_range_is_rejected(name, override, condition):

@@ -18,6 +18,7 @@ from train.data.box_jitter import JitteredDataset
 from train.data.index import WindowIndex
 from train.data.samples import BatchDataset, GeneratorInputs, GeneratorSamples
 from train.loop import Loop
+from train.losses.adversarial import ADVERSARIAL_LOSSES
 from train.losses.distillation import load_teacher
 from train.losses.perceptual import VGGFeatures
 from train.losses.weights import LossWeights, PiecewiseLinear
@@ -32,7 +33,7 @@ from wav2lip.errors import InputError
 from wav2lip.faces.framing import FaceFraming
 from wav2lip.hashing import hash_checkpoint
 
-WEIGHT_KEYS = ("syncnet_wt", "syncnet_wt_on", "disc_wt", "vgg_wt", "teacher_wt")
+WEIGHT_KEYS = ("syncnet_wt", "syncnet_wt_on", "disc_wt", "vgg_wt", "teacher_wt", "feature_matching_wt")
 QUALITY_KEYS = ("lpips_backbone", "lpips_weights", "fid_weights", "fid_network")
 
 # The full-size network starts at about 0.24; the best flat color per image has 0.19, the mean of all images 0.10.
@@ -55,7 +56,7 @@ def build_generator_run(cfg: DictConfig, fabric: Fabric, discriminator: Trainabl
         generator.network,
         expert,
         build_loss_weights(cfg),
-        adversary=Adversary(fabric, discriminator.network) if discriminator else None,
+        adversary=build_adversary(cfg, fabric, discriminator.network) if discriminator else None,
         disc_warmup_steps=cfg.disc_warmup_steps if discriminator and not cfg.overfit_batches else 0,
         vgg=load_vgg(cfg, fabric),
         mouth_weight=cfg.mouth_weight,
@@ -104,6 +105,18 @@ def load_second_expert(cfg: DictConfig, fabric: Fabric) -> nn.Module | None:
     return place_frozen(fabric, load_expert(path, cfg.model.resolution))
 
 
+def build_adversary(cfg: DictConfig, fabric: Fabric, discriminator: nn.Module) -> Adversary:
+    """Set up adversarial training with a discriminator, as configured."""
+    return Adversary(
+        fabric,
+        discriminator,
+        ADVERSARIAL_LOSSES[cfg.disc_loss],
+        r1_wt=cfg.r1_wt,
+        r1_interval=cfg.r1_interval,
+        matches_features=read_weight(cfg, "feature_matching_wt").maximum > 0,
+    )
+
+
 def build_loss_weights(cfg: DictConfig) -> LossWeights:
     """Read the weights of all loss terms."""
     weights = {key: read_weight(cfg, key) for key in WEIGHT_KEYS if key in cfg}
@@ -115,6 +128,7 @@ def build_loss_weights(cfg: DictConfig) -> LossWeights:
         disc=weights.get("disc_wt"),
         vgg=weights["vgg_wt"],
         teacher=weights["teacher_wt"],
+        feature_matching=weights.get("feature_matching_wt"),
     )
 
 

@@ -38,6 +38,7 @@ from train.data.sources import BuildIndex
 from train.devices import best_precision, build_adam, compile_network, configure_device
 from train.distributed import silence_other_ranks
 from train.loop import Loop, Schedule, Step
+from train.losses.adversarial import ADVERSARIAL_LOSSES
 from train.sync_batchnorm import synchronize
 from train.trainable import TrainableModel, freeze, unwrap
 from train.validate_config import validate
@@ -183,7 +184,9 @@ def build_loop(
         "console": Console(cfg.max_steps, throughput, fabric.is_global_zero),
         **_build_previews(cfg, fabric, val_set, validator, tensorboard, generate),
         "diagnosis": diagnostician,
-        "divergence": DivergenceMonitor(manager, **cfg.health, skips_nonfinite=_has_loss_scaler(fabric)),
+        "divergence": DivergenceMonitor(
+            manager, **cfg.health, skips_nonfinite=_has_loss_scaler(fabric), chance_loss=_chance_loss(cfg)
+        ),
         "early_stopping": EarlyStopping(monitored_metric(cfg), step.monitorable, **cfg.early_stopping),
     }
     restore_from_config(cfg, manager)
@@ -264,6 +267,11 @@ def _build_schedule(cfg: DictConfig, epoch_samples: int, diagnosis_steps: set[in
 
 def _has_loss_scaler(fabric: Fabric) -> bool:
     return getattr(fabric.strategy.precision, "scaler", None) is not None
+
+
+def _chance_loss(cfg: DictConfig) -> float:
+    """Return the loss of a discriminator that cannot distinguish frames, also for trainers without one."""
+    return ADVERSARIAL_LOSSES[cfg.get("disc_loss", "bce")].chance
 
 
 def restore_from_config(cfg: DictConfig, manager: CheckpointManager) -> None:

@@ -18,6 +18,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(sys.platform == "win32", reason="torchrun needs libuv, which Windows builds of torch lack"),
 ]
+GAN_OPTIONS = ["disc_loss=hinge", "disc_spectral_norm=true", "r1_wt=1", "r1_interval=2", "feature_matching_wt=0.1"]
 ALL_ON = ["grad_accum_steps=2", "ema_decay=0.9", "grad_clip_norm=1.0", "warmup_steps=2", "learning_rate=1e-5"]
 
 
@@ -32,15 +33,21 @@ def run_two_processes(*arguments) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command(*arguments), capture_output=True, text=True, cwd=ROOT, timeout=500)
 
 
-@pytest.mark.parametrize("trainer", TRAINERS)
-def test_two_processes_have_the_losses_of_one(trainer, noise_data, expert, tmp_path):
-    settings = [*ALL_ON, *(["syncnet_wt=0.1"] if trainer != "syncnet" else [])]
+@pytest.mark.parametrize(
+    ("trainer", "options"), [*((trainer, []) for trainer in TRAINERS), ("wav2lip_gan", GAN_OPTIONS)]
+)
+def test_two_processes_have_the_losses_of_one(trainer, options, noise_data, expert, tmp_path):
+    settings = [*ALL_ON, *options, *(["syncnet_wt=0.1"] if trainer != "syncnet" else [])]
     single = run_trainer(trainer, noise_data, tmp_path / "one", expert, *settings, "batch_size=4")
     process = run_two_processes(trainer, noise_data, tmp_path / "two", expert, *settings, "batch_size=2")
     assert process.returncode == 0, process.stderr
     expected, curves = read_curves(single), read_curves(tmp_path / "two")
     assert curves.keys() == expected.keys()
-    losses = [tag for tag in expected if re.search(r"/(loss|l1|sync|gan_generator|disc_(real|fake))$", tag)]
+    losses = [
+        tag
+        for tag in expected
+        if re.search(r"/(loss|l1|sync|gan_generator|feature_matching|disc_(real|fake|r1))$", tag)
+    ]
     assert {"train/loss", "val/loss"} <= set(losses)
     for tag in losses:
         assert [step for step, _ in curves[tag]] == [step for step, _ in expected[tag]]

@@ -1,11 +1,14 @@
 """GAN runs, small: warm-up of the discriminator, weight schedules, averaged generator."""
 
+from itertools import chain
+
 import pytest
 import torch
 from torchvision.models.vgg import cfgs, make_layers
 
 from tests.helpers import trainers
 from tests.helpers.trainers import is_equal, load_step, read_curves
+from wav2lip.checkpoints import load_checkpoint
 from wav2lip.errors import InputError
 
 
@@ -81,7 +84,7 @@ def test_weight_schedules_are_in_curves_and_checkpoint(noise_data, expert, tmp_p
     assert terms["loss"] == pytest.approx(expected, rel=1e-4)
     state = load_step(folder, 6).extras["train_step"]
     assert state["weights"] == pytest.approx(
-        {"syncnet_wt": 0.4, "disc_wt": 0.2, "vgg_wt": 0, "teacher_wt": 0, "l1_wt": 0.4}
+        {"syncnet_wt": 0.4, "disc_wt": 0.2, "vgg_wt": 0, "teacher_wt": 0, "feature_matching_wt": 0, "l1_wt": 0.4}
     )
     assert state["weight_schedules"]["disc_wt"] == [[2, 0.0], [4, 0.2]]
 
@@ -96,6 +99,49 @@ def test_mouth_weight_and_vgg_loss_are_trained_and_logged(noise_data, expert, tm
     assert terms["vgg_wt"] == 0.25
     assert terms["loss"] == pytest.approx(0.75 * terms["weighted_l1"] + 0.25 * terms["vgg"], rel=1e-4)
     assert terms["weighted_l1"] != pytest.approx(terms["l1"], rel=1e-6)
+
+
+OPTIONS = {
+    "hinge": ["disc_loss=hinge"],
+    "r1": ["r1_wt=1", "r1_interval=2"],
+    "spectral_norm": ["disc_spectral_norm=true"],
+    "feature_matching": ["feature_matching_wt=0.1"],
+}
+
+
+@pytest.mark.parametrize("options", [*OPTIONS.values(), [*chain(*OPTIONS.values())]], ids=[*OPTIONS, "all"])
+def test_resumed_run_with_an_option_ends_bit_for_bit_the_same(options, noise_data, expert, tmp_path):
+    options = [*options, "model.width=0.0625", "max_steps=4", "checkpoint_interval=3", "eval_interval=2"]
+    whole = run_gan("wav2lip_gan", noise_data, tmp_path / "whole", expert, *options)
+    plain = run_gan("wav2lip_gan", noise_data, tmp_path / "plain", expert, *options[-4:])
+    again = run_gan("wav2lip_gan", noise_data, tmp_path / "again", expert, *options, *checkpoint_overrides(whole, 3))
+    for prefix in ("", "disc_"):
+        expected, actual = (load_checkpoint(folder / f"{prefix}last.pth") for folder in (whole, again))
+        assert is_equal(expected.state_dict, actual.state_dict)
+        weights = load_checkpoint(plain / f"{prefix}last.pth").state_dict
+        assert not is_equal(weights, expected.state_dict)  # the option has an effect
+
+
+def test_penalty_and_feature_distance_are_logged(noise_data, expert, tmp_path):
+    folder = run_gan("wav2lip_gan", noise_data, tmp_path, expert, "r1_wt=1", "r1_interval=2", "max_steps=4",
+                     "feature_matching_wt=[[0,0.0],[4,0.4]]", "monitor_metric=feature_matching")  # fmt: skip
+    assert set(read_curve(folder, "disc_r1")) == {1, 3}  # steps 0 and 2, counted from 0
+    terms = {name: read_curve(folder, name)[4] for name in ("loss", "weighted_l1", "gan_generator", "feature_matching")}
+    assert read_curve(folder, "feature_matching_wt")[4] == pytest.approx(0.3)
+    expected = 0.63 * terms["weighted_l1"] + 0.07 * terms["gan_generator"] + 0.3 * terms["feature_matching"]
+    assert terms["loss"] == pytest.approx(expected, rel=1e-4)
+    assert "val/feature_matching" in read_curves(folder)
+
+
+def test_spectral_norm_starts_from_a_plain_discriminator(noise_data, expert, tmp_path):
+    plain = run_gan("wav2lip_gan", noise_data, tmp_path / "plain", expert, "max_steps=1")
+    files = [f"checkpoint_path={plain}/last.pth", f"disc_checkpoint_path={plain}/disc_last.pth"]
+    options = ["disc_spectral_norm=true", "learning_rate=0", "max_steps=2", *files]
+    with pytest.raises(InputError, match=r"optimizer state does not fit \(.*\); add reset_optimizer=true"):
+        run_gan("wav2lip_gan", noise_data, tmp_path / "kept", expert, *options)
+    folder = run_gan("wav2lip_gan", noise_data, tmp_path / "run", expert, *options, "reset_optimizer=true")
+    weights = load_checkpoint(plain / "disc_last.pth").state_dict
+    assert is_equal(weights, load_checkpoint(folder / "disc_last.pth").state_dict)  # before normalization
 
 
 def test_vgg_wt_needs_vgg_weights(noise_data, expert, tmp_path):

@@ -16,15 +16,16 @@ from train.callbacks.base import AbortRun, Callback
 from train.checkpoint.manager import CheckpointManager
 from train.checkpoint.plain_state import parse_state
 from train.checkpoint.state import State, TrainState
+from train.losses.adversarial import BCE
 from train.trainable import TrainableModel, unwrap
 
 log = logging.getLogger(__name__)
 
 GENERATOR, DISCRIMINATOR = "", "disc_"  # model prefixes
-CHANCE_LOSS = math.log(2)  # cross-entropy of a constant 0.5
+CHANCE_LOSS = BCE.chance
 WON_LOSS = 0.01  # below it the discriminator is right with 99 % confidence about nearly every frame
 MAX_GAN_LOSS = 10.0  # above it the generator's gradient through the discriminator vanishes
-DEAD_DISTANCE = 0.005  # a discriminator this close to CHANCE_LOSS outputs a constant
+DEAD_DISTANCE = 0.005  # a discriminator this close to chance outputs a constant
 COLLAPSED_LOSS = 5.0  # above it the discriminator is wrong with 99 % confidence
 MIN_SYNC_RISE = 0.1  # a smaller rise of the sync loss is noise
 RESTART = "go back to an earlier checkpoint with"
@@ -54,10 +55,12 @@ class Memory:
     undone: list[list[int]] = field(default_factory=list)  # [last good step, step of the rollback]
 
 
-def detect(means: Mapping[str, float], memory: Memory, sync_rise_factor: float) -> Iterator[Anomaly]:
+def detect(
+    means: Mapping[str, float], memory: Memory, sync_rise_factor: float, chance_loss: float = CHANCE_LOSS
+) -> Iterator[Anomaly]:
     """Yield the anomalies in means, the most severe first; means: by the names of the curves train/NAME."""
     if "disc_real" in means:
-        yield from _detect_discriminator(means["disc_real"], means["disc_fake"], means)
+        yield from _detect_discriminator(means["disc_real"], means["disc_fake"], means, chance_loss)
     best, sync = memory.best_sync, means.get("sync", 0.0)
     if sync > max(best * sync_rise_factor, best + MIN_SYNC_RISE):
         message = (f"the sync loss diverged: {sync:.3f}, after {best:.3f} at step {memory.best_step}; {RESTART} a "
@@ -65,17 +68,19 @@ def detect(means: Mapping[str, float], memory: Memory, sync_rise_factor: float) 
         yield Anomaly("sync loss diverged", message, (GENERATOR,))
 
 
-def _detect_discriminator(real: float, fake: float, means: Mapping[str, float]) -> Iterator[Anomaly]:
+def _detect_discriminator(
+    real: float, fake: float, means: Mapping[str, float], chance_loss: float
+) -> Iterator[Anomaly]:
     has_generator = means.get("disc_wt", 0.0) > 0  # while the discriminator trains alone it may win
     if max(real, fake) > COLLAPSED_LOSS:
         kind, remedy = "discriminator collapsed", "a lower disc_learning_rate, or grad_clip_norm=1.0"
     elif has_generator and (max(real, fake) < WON_LOSS or means.get("gan_generator", 0.0) > MAX_GAN_LOSS):
         kind, remedy = "discriminator won", "a lower disc_learning_rate, or train longer without it first"
-    elif max(abs(real - CHANCE_LOSS), abs(fake - CHANCE_LOSS)) < DEAD_DISTANCE:
+    elif max(abs(real - chance_loss), abs(fake - chance_loss)) < DEAD_DISTANCE:
         kind, remedy = "discriminator dead", "another disc_learning_rate"
     else:
         return
-    figures = f"loss {real:.4f} on real and {fake:.4f} on generated frames, {CHANCE_LOSS:.4f} at chance"
+    figures = f"loss {real:.4f} on real and {fake:.4f} on generated frames, {chance_loss:.4f} at chance"
     yield Anomaly(kind, f"{kind}: {figures}; {RESTART} {remedy}", (DISCRIMINATOR,))
 
 
@@ -85,12 +90,15 @@ class DivergenceMonitor(Callback):
     def __init__(
         self, manager: CheckpointManager, *, action: str = "warn", patience: int = 20, max_rollbacks: int = 3,
         lr_backoff: float = 0.5, sync_rise_factor: float = 1.5, skips_nonfinite: bool = False,
+        chance_loss: float = CHANCE_LOSS,
     ):  # fmt: skip
         """action to sync_rise_factor: the keys of health in configs/training.yaml.
+        chance_loss: loss on real and on generated frames of a discriminator that cannot distinguish them.
         skips_nonfinite: the precision skips steps with non-finite gradients, so their norm may be infinite.
         """
         self.manager, self.action, self.patience, self.max_rollbacks = manager, action, patience, max_rollbacks
         self.lr_backoff, self.sync_rise_factor, self.skips_nonfinite = lr_backoff, sync_rise_factor, skips_nonfinite
+        self.chance_loss = chance_loss
         self.memory = Memory()
 
     def on_log(self, state: TrainState, means: Mapping[str, float]) -> None:
@@ -112,7 +120,9 @@ class DivergenceMonitor(Callback):
                 return _nonfinite(f"{name} is {mean} at step {step}, finite until step", previous)
         if means.get("sync", math.inf) < memory.best_sync:
             memory.best_sync, memory.best_step = means["sync"], step
-        anomalies = {anomaly.kind: anomaly for anomaly in detect(means, memory, self.sync_rise_factor)}
+        anomalies = {
+            anomaly.kind: anomaly for anomaly in detect(means, memory, self.sync_rise_factor, self.chance_loss)
+        }
         memory.good_steps = {kind: memory.good_steps.get(kind, previous) for kind in anomalies}
         memory.streaks = {kind: memory.streaks.get(kind, 0) + 1 for kind in anomalies}
         memory.reported = [kind for kind in memory.reported if kind in anomalies]

@@ -73,15 +73,17 @@ class LossWeights:
     def __init__(
         self, *, syncnet: PiecewiseLinear, syncnet_on: PiecewiseLinear, sync_threshold: float, sync_ramp_steps: int = 0,
         disc: PiecewiseLinear | None = None, vgg: PiecewiseLinear | None = None, teacher: PiecewiseLinear | None = None,
+        feature_matching: PiecewiseLinear | None = None,
     ):  # fmt: skip
         """sync_ramp_steps: steps over which the sync weight rises after it is switched on; 0: immediately.
 
-        disc, vgg, teacher: weights of the discriminator's, of the perceptual and of the teacher's term; None: 0.
+        disc, vgg, teacher, feature_matching: weights of the discriminator's, the perceptual and the teacher's term, and
+            of the distance of the discriminator's features; None: 0.
         Raises: InputError if the weights can exceed 1, which would make the weight of L1 negative.
         """
         self._schedules = {
             "syncnet_wt": syncnet, "syncnet_wt_on": syncnet_on, "disc_wt": disc or ZERO, "vgg_wt": vgg or ZERO,
-            "teacher_wt": teacher or ZERO,
+            "teacher_wt": teacher or ZERO, "feature_matching_wt": feature_matching or ZERO,
         }  # fmt: skip
         self._threshold, self._ramp_steps = sync_threshold, sync_ramp_steps
         self._step = 0
@@ -90,8 +92,7 @@ class LossWeights:
         total = max(largest[:2]) + sum(largest[2:])
         if total > 1:
             raise InputError(
-                f"syncnet_wt, syncnet_wt_on, disc_wt, vgg_wt, teacher_wt: must sum to at most 1, got {total:g}; the "
-                "L1 loss has the rest"
+                f"{', '.join(self._schedules)}: must sum to at most 1, got {total:g}; the L1 loss has the rest"
             )
 
     def set_step(self, step: int) -> None:
@@ -124,9 +125,14 @@ class LossWeights:
         return self._schedules["teacher_wt"].at(self._step)
 
     @property
+    def feature_matching(self) -> float:
+        """Weight of the distance of the discriminator's features."""
+        return self._schedules["feature_matching_wt"].at(self._step)
+
+    @property
     def l1(self) -> float:
         """Weight of the L1 loss."""
-        return 1 - self.syncnet - self.disc - self.vgg - self.teacher
+        return 1 - self.syncnet - self.disc - self.vgg - self.teacher - self.feature_matching
 
     def on_validation(self, sync: float) -> None:
         """Switch the sync loss on if the validation's sync loss is below the threshold."""
@@ -143,6 +149,7 @@ class LossWeights:
                 "disc_wt": self.disc,
                 "vgg_wt": self.vgg,
                 "teacher_wt": self.teacher,
+                "feature_matching_wt": self.feature_matching,
                 "l1_wt": self.l1,
             },
             "weight_schedules": {

@@ -19,7 +19,14 @@ from train.losses.weights import LossWeights
 from train.steps.adversary import Adversary
 from train.sync_expert import embed
 from train.trainable import predict
-from train.validation.generator import BETTER, BETTER_GAN, BETTER_SECOND, BETTER_TEACHER, score_generator
+from train.validation.generator import (
+    BETTER,
+    BETTER_FEATURES,
+    BETTER_GAN,
+    BETTER_SECOND,
+    BETTER_TEACHER,
+    score_generator,
+)
 from train.validation.image_quality import QualityNetworks
 from wav2lip.audio.windows import WINDOW_FRAMES
 from wav2lip.faces.tensors import crop_mouths
@@ -35,8 +42,8 @@ class AdversaryState:
 class GeneratorStep:
     """Trains the generator to reconstruct frames that the expert and the discriminator accept.
 
-    loss = syncnet_wt * sync + disc_wt * gan_generator + vgg_wt * vgg + teacher_wt * teacher
-        + (1 - syncnet_wt - disc_wt - vgg_wt - teacher_wt) * l1,
+    loss = syncnet_wt * sync + disc_wt * gan_generator + feature_matching_wt * feature_matching + vgg_wt * vgg
+        + teacher_wt * teacher + (1 - the sum of these weights) * l1,
     with weights that may change from step to step; see train.losses.weights.
     """
 
@@ -71,6 +78,7 @@ class GeneratorStep:
         self.quality_networks = quality_networks or QualityNetworks()
         optional = (BETTER_GAN if adversary else {}) | (BETTER_SECOND if second_expert is not None else {})
         optional |= {} if teacher is None else BETTER_TEACHER
+        optional |= BETTER_FEATURES if adversary and adversary.matches_features else {}
         self.monitorable: Mapping[str, str] = BETTER | self.quality_networks.better | optional
         self.expert = expert.requires_grad_(False).train(expert_training_mode)
         self.second_expert = None if second_expert is None else second_expert.requires_grad_(False).eval()
@@ -84,8 +92,10 @@ class GeneratorStep:
     def set_step(self, step: int) -> None:
         """Set the optimizer step, counted from 0: loss weights, and whether the discriminator still trains alone."""
         self.weights.set_step(step)
-        if self.adversary and self._disc_first_step is None:
-            self._disc_first_step = step
+        if self.adversary:
+            self.adversary.set_step(step)
+            if self._disc_first_step is None:
+                self._disc_first_step = step
         self._disc_warmup = self._disc_first_step is not None and step < self._disc_first_step + self.disc_warmup_steps
 
     def generator_first_step(self, step: int) -> int:
@@ -134,10 +144,12 @@ class GeneratorStep:
             total = total + weights.syncnet * losses["sync"]
         if self.adversary and validation:
             losses |= self.adversary.losses(fake, batch.target)
-        elif self.adversary and weights.disc > 0:
-            losses["gan_generator"] = self.adversary.generator_loss(fake)
+        elif self.adversary and (weights.disc > 0 or weights.feature_matching > 0):
+            losses |= self.adversary.generator_losses(fake, batch.target)
         if "gan_generator" in losses:
             total = total + weights.disc * losses["gan_generator"]
+        if "feature_matching" in losses:
+            total = total + weights.feature_matching * losses["feature_matching"]
         if self.vgg:
             with self.fabric.autocast():
                 losses["vgg"] = self.vgg(fake, batch.target)
@@ -165,6 +177,8 @@ class GeneratorStep:
         weights = {"syncnet_wt": self.weights.syncnet}
         if self.adversary:
             weights["disc_wt"] = self.weights.disc
+            if self.adversary.matches_features:
+                weights["feature_matching_wt"] = self.weights.feature_matching
         if self.vgg:
             weights["vgg_wt"] = self.weights.vgg
         if self.teacher is not None:

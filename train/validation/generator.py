@@ -23,6 +23,7 @@ from wav2lip.faces.tensors import crop_mouths
 
 BETTER = {"loss": LOWER, "l1": LOWER, "sync": LOWER, "l1_mouth": LOWER, **image_quality.BETTER, **offset_curve.BETTER}
 BETTER_GAN = {"gan_generator": LOWER}
+BETTER_FEATURES = {"feature_matching": LOWER}  # distance of the discriminator's features
 BETTER_TEACHER = {"teacher": LOWER}  # weighted L1 distance to the frames of the teacher
 SECOND_SYNC = "second_sync"  # of a second expert, that the generator is not trained against
 BETTER_SECOND = {SECOND_SYNC: LOWER} | {

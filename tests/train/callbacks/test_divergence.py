@@ -69,6 +69,14 @@ def test_discriminator_may_win_while_it_trains_alone():
     assert build_monitor(patience=1).check(50, WON | {"gan_generator": 9.0}) is None
 
 
+def test_dead_discriminator_of_another_loss_has_another_chance_level():
+    dead = {"disc_real": 1.001, "disc_fake": 0.999}
+    assert build_monitor(patience=1).check(50, HEALTHY | dead) is None
+    anomaly = build_monitor(patience=1, chance_loss=1.0).check(50, HEALTHY | dead)
+    assert anomaly.kind == "discriminator dead"
+    assert "1.0000 at chance" in anomaly.message
+
+
 def test_nonfinite_mean_is_fatal_at_once():
     monitor = build_monitor()
     monitor.check(50, HEALTHY)

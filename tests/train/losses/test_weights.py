@@ -67,7 +67,7 @@ def test_state_has_weights_and_changed_schedule_is_logged(caplog):
     weights.set_step(5)
     state = weights.state_dict()
     assert state["weights"] == pytest.approx(
-        {"syncnet_wt": 0.01, "disc_wt": 0, "vgg_wt": 0, "teacher_wt": 0, "l1_wt": 0.99}
+        {"syncnet_wt": 0.01, "disc_wt": 0, "vgg_wt": 0, "teacher_wt": 0, "feature_matching_wt": 0, "l1_wt": 0.99}
     )
     caplog.set_level("INFO", logger="train")
     build_weights(syncnet=[[0, 0.0], [10, 0.02]]).load_state_dict(state)
