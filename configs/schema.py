@@ -217,7 +217,6 @@ class Wav2LipConfig(TrainingConfig):
 class Wav2LipGANConfig(Wav2LipConfig):
     """Keys of train.wav2lip_gan."""
 
-    disc: DiscriminatorConfig
     disc_checkpoint_path: Path | None
     disc_learning_rate: NonNegative | None
     disc_wt: LossWeight
@@ -227,6 +226,7 @@ class Wav2LipGANConfig(Wav2LipConfig):
     r1_wt: NonNegative
     r1_interval: Count
     feature_matching_wt: LossWeight
+    disc: DiscriminatorConfig  # after disc_spectral_norm, which an error then names
 
 
 @dataclass(frozen=True)

@@ -214,7 +214,7 @@ def test_submits_of_two_clients_run_in_parallel(start_server, monkeypatch):
     monkeypatch.setattr(ui, "build_lipsync_form", wait_for_other)
     client = start_server()
     config = client.get("/config").json()
-    (submit,) = [d for d in config["dependencies"] if len(d["inputs"]) == 13 and d["api_name"] != "predict"]
+    (submit,) = [d for d in config["dependencies"] if len(d["inputs"]) == 14 and d["api_name"] != "predict"]
     defaults = {component["id"]: component["props"].get("value") for component in config["components"]}
     data = [defaults[component] for component in submit["inputs"]]
     for session in ("ann", "bob"):
