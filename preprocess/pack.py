@@ -40,6 +40,7 @@ from wav2lip.dataset.shards import (
 )
 from wav2lip.errors import InputError, file_error
 from wav2lip.execution.manifest import Manifest
+from wav2lip.files import remove_partial_files
 
 log = logging.getLogger(__name__)
 
@@ -198,6 +199,7 @@ def _prepare(folder: Path, fmt: _Format) -> None:
     if encoding != fmt.encoding:
         raise InputError(f"{folder}: is packed as {encoding}; set encoding={encoding}, or overwrite=true to repack")
     shutil.rmtree(folder / PARTIAL_DIR, ignore_errors=True)  # Left by a killed run.
+    remove_partial_files(folder)
 
 
 def _fingerprint(clip: Path) -> str | None:

@@ -38,6 +38,7 @@ from wav2lip.execution.interface import ResourceFactory
 from wav2lip.execution.manifest import FAILED, OK, REJECTED, Manifest, Record
 from wav2lip.execution.stage_runner import StageRunner, StageWork
 from wav2lip.faces.framing import KEY
+from wav2lip.files import remove_partial_files
 
 log = logging.getLogger(__name__)
 
@@ -134,6 +135,7 @@ def run(sources: Sequence[Source], job: Job) -> Result:
         job.root.mkdir(parents=True, exist_ok=True)
         with Manifest(job.root) as manifest, build_executor(job.executor) as executor:
             shutil.rmtree(job.root / PARTIAL_DIR, ignore_errors=True)  # Left by a killed run.
+            remove_partial_files(job.root)
             recover(job.root)
             crashes = {(record.stage, record.key): record for record in job.crashes}
             runner = StageRunner(manifest, executor, job.stages, job.overwrite, job.retry, crashes)

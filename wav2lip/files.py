@@ -72,6 +72,13 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         partial.unlink(missing_ok=True)
 
 
+def remove_partial_files(folder: Path) -> None:
+    """Delete what killed processes have left of files of `write_atomically` in a folder, which no process writes to."""
+    for partial in folder.glob(".*.partial"):
+        if partial.is_file():
+            partial.unlink(missing_ok=True)
+
+
 @contextmanager
 def lock(path: Path, message: str) -> Iterator[bool]:
     """Hold an exclusive lock on a file between processes; the system releases it however the process ends.

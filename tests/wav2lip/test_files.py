@@ -7,7 +7,7 @@ import pytest
 
 from wav2lip.dataset.clip import ClipWriter
 from wav2lip.errors import InputError, file_error
-from wav2lip.files import lock, publish, write_atomically
+from wav2lip.files import lock, publish, remove_partial_files, write_atomically
 
 
 @pytest.fixture
@@ -84,3 +84,14 @@ def test_file_error_gives_the_remedy_of_its_cause(number, remedy):
 
 def test_file_error_without_a_name_uses_the_path():
     assert str(file_error(OSError(errno.EIO, "Input/output error"), "out")) == "out: Input/output error; check the disk"
+
+
+def test_partial_files_of_killed_processes_are_removed(tmp_path):
+    def write(partial):
+        partial.write_text("half")
+        (tmp_path / partial.name.replace(str(os.getpid()), "7209")).write_text("")  # of another, killed process
+
+    write_atomically(tmp_path / "pack.json", write)
+    (tmp_path / ".partial").mkdir()
+    remove_partial_files(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".partial", "pack.json"]
