@@ -35,7 +35,7 @@ from wav2lip.dataset.clip import INFO, PARTIAL_DIR
 from wav2lip.errors import InputError, file_error
 from wav2lip.execution.build import ExecutorSettings, build_executor
 from wav2lip.execution.interface import ResourceFactory
-from wav2lip.execution.manifest import FAILED, OK, REJECTED, Manifest, Record
+from wav2lip.execution.manifest import FAILED, OK, REJECTED, STATE_FOLDER, Manifest, Record
 from wav2lip.execution.stage_runner import StageRunner, StageWork
 from wav2lip.faces.framing import KEY
 from wav2lip.files import remove_partial_files
@@ -125,6 +125,13 @@ class ChunkRecords:
         return InputRecords(source, self._probed[source.clip], chunks)
 
 
+def _remove_partial_results(root: Path) -> None:
+    """Delete what a killed run has left of clips, tracks, lists and descriptions."""
+    shutil.rmtree(root / PARTIAL_DIR, ignore_errors=True)
+    for folder in (root, root / "filelists", root / STATE_FOLDER, root / STATE_FOLDER / "tracks"):
+        remove_partial_files(folder)
+
+
 def run(sources: Sequence[Source], job: Job) -> Result:
     """Run the stages over videos.
 
@@ -134,8 +141,7 @@ def run(sources: Sequence[Source], job: Job) -> Result:
     try:
         job.root.mkdir(parents=True, exist_ok=True)
         with Manifest(job.root) as manifest, build_executor(job.executor) as executor:
-            shutil.rmtree(job.root / PARTIAL_DIR, ignore_errors=True)  # Left by a killed run.
-            remove_partial_files(job.root)
+            _remove_partial_results(job.root)
             recover(job.root)
             crashes = {(record.stage, record.key): record for record in job.crashes}
             runner = StageRunner(manifest, executor, job.stages, job.overwrite, job.retry, crashes)

@@ -72,9 +72,13 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         partial.unlink(missing_ok=True)
 
 
-def remove_partial_files(folder: Path) -> None:
-    """Delete what killed processes have left of files of `write_atomically` in a folder, which no process writes to."""
-    for partial in folder.glob(".*.partial"):
+def remove_partial_files(folder: Path, pattern: str = "*") -> None:
+    """Delete what killed processes have left of files that `write_atomically` wrote.
+
+    folder: no other process writes such files there, because this one holds its lock; need not exist.
+    pattern: of the names of the files.
+    """
+    for partial in folder.glob(f".{pattern}.*.partial"):
         if partial.is_file():
             partial.unlink(missing_ok=True)
 

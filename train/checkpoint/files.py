@@ -14,7 +14,7 @@ from lightning_fabric import Fabric
 
 from wav2lip.checkpoints import load_checkpoint
 from wav2lip.errors import InputError, file_error
-from wav2lip.files import lock, write_atomically
+from wav2lip.files import lock, remove_partial_files, write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -86,8 +86,8 @@ def lock_folder(fabric: Fabric, folder: Path) -> Iterator[None]:
             except InputError:
                 is_free = False
             else:
-                for partial in folder.glob(".*.pth.*.partial") if is_supported else ():
-                    partial.unlink(missing_ok=True)  # the lock shows that its process has ended
+                if is_supported:  # the lock shows that their process has ended
+                    remove_partial_files(folder, "*.pth")
         if not fabric.broadcast(is_free):
             raise InputError(message)
         yield
