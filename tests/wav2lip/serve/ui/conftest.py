@@ -36,7 +36,7 @@ def pytest_runtest_makereport(item, call):
     """Add the text of the page to the report of a failed test."""
     report = yield
     tab = item.funcargs.get("page")
-    if tab is not None and report.when == "call" and report.failed:
+    if tab is not None and not tab.is_closed() and report.when == "call" and report.failed:
         report.sections.append(("page", tab.inner_text("body")))
     return report
 

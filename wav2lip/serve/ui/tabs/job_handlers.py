@@ -16,7 +16,7 @@ from wav2lip.serve.ui.tabs import job_card
 from wav2lip.serve.ui.tabs.forms import BuildForm
 
 HIDDEN, VISIBLE = gr.update(visible=False), gr.update(visible=True)
-HISTORY_INTERVAL_S = 2.0  # after it the history is sent again: the last one of a watcher before may have replaced it
+HISTORY_INTERVAL_S = 2.0  # after it the history is sent again: a late one of another watcher may have replaced it
 
 
 class JobHandlers:
@@ -44,6 +44,7 @@ class JobHandlers:
         try:
             async for update in self._updates(job_id, request):
                 if self._watchers.get(request.session_hash) is not token:
+                    yield gr.skip(), gr.skip(), gr.skip()  # Gradio sends the last values again at the end
                     return
                 yield update
         finally:
