@@ -104,13 +104,7 @@ def _rest(blocks: np.ndarray) -> list[int]:
     return longest[cut : len(longest) - cut]
 
 
-def compose(
-    first: Footage,
-    second: Footage,
-    path: Path,
-    seed: int,
-    composition: Composition,
-) -> np.ndarray:
+def compose(first: Footage, second: Footage, path: Path, seed: int, composition: Composition) -> np.ndarray:
     """Write a video of two people who take turns. Returns: (N,) int, 0 or 1 from left to right: who speaks."""
     rng = np.random.default_rng(seed)
     clips, positions = (first, second), [0, 0]
@@ -164,12 +158,9 @@ def confusion(
 
 
 def measure(
-    clips: dict[str, Footage],
-    composition: Composition,
-    repeats: int,
-    detector: Detector,
+    clips: dict[str, Footage], composition: Composition, repeats: int, detector: Detector,
     expert: StreamingExpert | None,
-) -> list[tuple[str, np.ndarray]]:
+) -> list[tuple[str, np.ndarray]]:  # fmt: skip
     """Return the confusion table of every two clips, over all repeats."""
     tables = []
     pairs = list(itertools.combinations(clips, 2))

@@ -220,4 +220,5 @@ def test_real_people_side_by_side(tmp_path, shared_media):
 def test_real_people_whose_mouths_both_move(tmp_path, shared_media):
     names = shared_media / "speaker_b_700_vfr.mp4", shared_media / "speaker_e_1080_25fps.mp4"
     composition = Composition(turns=6, turn_seconds=(2, 6), both_move=True)
-    assert side_by_side(tmp_path, names, composition, 0) >= 0.85  # 0.94 when written
+    # The settings were chosen on these two clips, so this shows that they still work there; RESULTS.md has other clips.
+    assert side_by_side(tmp_path, names, composition, 0) >= 0.85
