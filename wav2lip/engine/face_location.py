@@ -203,7 +203,7 @@ def _build_tracked_faces(
             )
         if options.faces == SPEAKING:
             expert = None if options.sync_expert is None else load_expert(options.sync_expert, device)
-            return assign_speaking(source, tracker(read()), pads, expert)
+            return assign_speaking(source, tracker(read()), pads, expert, describe, options.alike)
         if positions := parse_positions(options.faces):
             return PositionAssignment(positions)
         return assign_one_voice(make_selector(options.faces))

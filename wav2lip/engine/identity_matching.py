@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 CROP_INTERVAL_FRAMES = 12  # frames of a track from one described crop to the next
 MAX_CROPS = 8  # per track
+FORBIDDEN = -2.0  # similarity of tracks that share a frame
 POINT_TOLERANCE_S = 0.2  # maximal time between a point and a face
 
 
@@ -42,6 +45,12 @@ class Track:
 
     descriptors: list[np.ndarray] = field(default_factory=list)  # unit vectors
     frames: set[int] = field(default_factory=set)
+
+    def add(self, index: int, frame: np.ndarray, box: np.ndarray, describe: Descriptor) -> None:
+        """Add a frame (H, W, 3) uint8 and the box (4,) of the face in it."""
+        if len(self.frames) % CROP_INTERVAL_FRAMES == 0 and len(self.descriptors) < MAX_CROPS:
+            self.descriptors += _describe(frame, box, describe)
+        self.frames.add(index)
 
     def similarity(self, descriptors: Sequence[np.ndarray]) -> float:
         """Return the mean cosine similarity over all pairs, in [-1, 1]; -1 without descriptors."""
@@ -134,10 +143,7 @@ def _collect_tracks(detections: Iterable[Detection], describe: Descriptor) -> di
     tracks: dict[int, Track] = {}
     for index, (frame, faces) in enumerate(detections):
         for face in faces:
-            track = tracks.setdefault(face.person, Track())
-            if len(track.frames) % CROP_INTERVAL_FRAMES == 0 and len(track.descriptors) < MAX_CROPS:
-                track.descriptors += _describe(frame, face.box, describe)
-            track.frames.add(index)
+            tracks.setdefault(face.person, Track()).add(index, frame, face.box, describe)
     return tracks
 
 
@@ -150,6 +156,35 @@ def _same_person(tracks: dict[int, Track], person: int, threshold: float) -> dic
         if other != person and similarity >= threshold and not track.frames & reference.frames:
             same[other] = similarity
     return same
+
+
+def join_tracks(tracks: Mapping[int, Track], threshold: float) -> list[list[int]]:
+    """Return the tracks of each person: similar ones that share no frame.
+
+    Tracks that begin with the same frame, as after a cut, go to different people, so that the sum of the similarities
+    is the largest.
+    """
+    from scipy.optimize import linear_sum_assignment  # takes 0.3 s, and most videos need no matching
+
+    people: list[tuple[list[int], Track]] = []
+    starts = sorted((min(track.frames), number) for number, track in tracks.items())
+    for _, group in itertools.groupby(starts, key=itemgetter(0)):
+        numbers = [number for _, number in group]
+        similarity = np.array([
+            [FORBIDDEN if person.frames & tracks[number].frames else person.similarity(tracks[number].descriptors)
+             for _, person in people]
+            for number in numbers
+        ]).reshape(len(numbers), len(people))  # fmt: skip
+        best = dict(zip(*linear_sum_assignment(similarity, maximize=True), strict=True))
+        for row, number in enumerate(numbers):
+            if row in best and similarity[row, best[row]] >= threshold:
+                names, person = people[best[row]]
+                names.append(number)
+                person.descriptors = person.descriptors + tracks[number].descriptors
+                person.frames = person.frames | tracks[number].frames
+            else:
+                people.append(([number], Track(list(tracks[number].descriptors), set(tracks[number].frames))))
+    return [names for names, _ in people]
 
 
 def _describe(image: np.ndarray, box: np.ndarray, describe: Descriptor) -> list[np.ndarray]:

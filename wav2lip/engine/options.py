@@ -128,7 +128,7 @@ class FaceSelectionOptions(RequestOptions):
     alike: float = field(
         default=SIMILARITY_THRESHOLD,
         metadata=spec(
-            "with --face_at and --face_like: similarity from which two tracks are the same person",
+            "with --face_at, --face_like and --faces speaking: similarity from which two tracks are the same person",
             parse=float, metavar="SHARE",
         ),
     )  # fmt: skip
@@ -157,8 +157,10 @@ class FaceSelectionOptions(RequestOptions):
             raise InputError(f"--face_at={point}: must be finite numbers from 0; give SECONDS,X,Y")
         if not -1 <= self.alike <= 1:  # rejects NaN too
             raise InputError(f"--alike={self.alike}: must be between -1 (anyone) and 1 (nobody else)")
-        if self.alike != SIMILARITY_THRESHOLD and self.face_at is None and not self.face_like:
-            raise InputError(f"--alike={self.alike}: requires --face_at or --face_like; add one of them")
+        follows = self.face_at is not None or bool(self.face_like) or self.faces == SPEAKING
+        if self.alike != SIMILARITY_THRESHOLD and not follows:
+            flags = "--face_at, --face_like or --faces speaking"
+            raise InputError(f"--alike={self.alike}: requires {flags}; add one of them")
         flags = self.selection_flags
         if len(flags) > 1:
             raise InputError(f"{' and '.join(flags)}: each selects the face; keep one of them")

@@ -13,6 +13,7 @@ from face_detection.detectors.haar import Haar
 from models import Wav2Lip
 from tests.helpers.lipsync import CYAN, MAGENTA, ColorDetector, MemorySource, locate, paint_faces
 from tests.helpers.media import tone, write_video
+from wav2lip.engine.identity_matching import Track, join_tracks
 from wav2lip.errors import InputError
 from wav2lip.lipsync import FileSource, Framing, LipSync, LipSyncOptions
 
@@ -142,11 +143,30 @@ def test_pads_expand_box_within_frame():
     assert is_near(frame[0], (0, 55, 63, 120))
 
 
+def track(angle, *frames):
+    """Return a track whose descriptor has an angle in degrees; the similarity is the cosine of a difference."""
+    radians = np.deg2rad(angle)
+    return Track([np.array([np.cos(radians), np.sin(radians)])], set(frames))
+
+
+def test_tracks_of_a_person_are_joined_across_cuts():
+    tracks = {0: track(0, 0, 1), 1: track(60, 0, 1), 2: track(50, 2, 3), 3: track(20, 2, 3)}
+    tracks |= {4: track(90, 5), 5: track(180, 1)}
+    # 2 is 10 degrees from 1, and 3 is 20 from 0; the similarity of 4 to 1 and 2 is 0.82; 5 is opposite to 0.
+    assert join_tracks(tracks, 0.9) == [[0, 3], [1, 2], [5], [4]]
+    assert join_tracks(tracks, 0.8) == [[0, 3], [1, 2, 4], [5]]
+    # Both are most similar to person 0 (35 and 25 degrees), but only one can be it.
+    rivals = {0: track(0, 0), 1: track(75, 0), 2: track(35, 1), 3: track(25, 1)}
+    assert join_tracks(rivals, 0.7) == [[0, 3], [1, 2]]
+    assert join_tracks({7: track(0, 3)}, -1) == [[7]]
+    assert join_tracks({}, 0.7) == []
+
+
 @pytest.mark.parametrize(("options", "message"), [
     ({"faces": "tallest"}, "--faces=tallest: must be largest, leftmost, all"),
     ({"faces": "-1"}, "--faces=-1"),
     ({"alike": 1.1}, "--alike=1.1: must be between -1"),
-    ({"alike": 0.5}, "--alike=0.5: requires --face_at or --face_like"),
+    ({"alike": 0.5}, "--alike=0.5: requires --face_at, --face_like or --faces speaking"),
     ({"alike": float("nan")}, "--alike=nan"),
     ({"face_at": (float("nan"), 1, 1)}, "--face_at=nan,1,1"),
     ({"faces": "all", "face_at": (0, 1, 1)}, "--faces and --face_at"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from scipy.ndimage import gaussian_filter1d, uniform_filter1d
@@ -46,24 +48,35 @@ class MouthMotion:
         return float(np.abs(patch - moved)[LIPS].mean())
 
 
-def lip_activity(motion: np.ndarray, fps: float) -> np.ndarray:
-    """Return the deviation (N,) of the logarithm of the motion from its trend, of variance 1.
+def lip_activity(motions: Sequence[np.ndarray], fps: float) -> list[np.ndarray]:
+    """Return the deviation of the logarithm of the motion from its trend, of variance 1 over all tracks of a person.
 
-    motion: (N,) values of `MouthMotion`, of consecutive frames.
+    motions: values (N,) of `MouthMotion` of each track, of consecutive frames.
     """
-    return deviation(_smooth_log(motion, fps), fps)
+    fast = [_remove_trend(_smooth_log(motion, fps), fps) for motion in motions]
+    scale = _scale(np.concatenate(fast))
+    return [values / scale for values in fast]
 
 
-def motion_above_rest(motion: np.ndarray, fps: float) -> np.ndarray:
-    """Return the logarithm (N,) of the ratio to the motion of the same mouth at rest, at most MAX_MOTION."""
-    log = _smooth_log(motion, fps)
-    return np.minimum(log - np.quantile(log, REST_QUANTILE), MAX_MOTION)
+def motion_above_rest(motions: Sequence[np.ndarray], fps: float) -> list[np.ndarray]:
+    """Return the logarithm of the ratio to the motion of the same mouth at rest, at most MAX_MOTION, of each track."""
+    logs = [_smooth_log(motion, fps) for motion in motions]
+    rest = np.quantile(np.concatenate(logs), REST_QUANTILE)
+    return [np.minimum(log - rest, MAX_MOTION) for log in logs]
 
 
 def deviation(values: np.ndarray, fps: float) -> np.ndarray:
     """Return the deviation from the trend, scaled to variance 1."""
-    fast = values - uniform_filter1d(values, 2 * round(TREND_S * fps / 2) + 1, mode="nearest")
-    return np.asarray(fast / max(float(fast.std()), 1e-6))
+    fast = _remove_trend(values, fps)
+    return np.asarray(fast / _scale(fast))
+
+
+def _remove_trend(values: np.ndarray, fps: float) -> np.ndarray:
+    return np.asarray(values - uniform_filter1d(values, 2 * round(TREND_S * fps / 2) + 1, mode="nearest"))
+
+
+def _scale(values: np.ndarray) -> float:
+    return max(float(values.std()), 1e-6)
 
 
 def _smooth_log(motion: np.ndarray, fps: float) -> np.ndarray:

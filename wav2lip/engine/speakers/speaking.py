@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import methodcaller
 from typing import Protocol
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from face_detection.tracking.online_tracker import TrackedFace
 from wav2lip.audio.mel import SAMPLE_RATE
 from wav2lip.engine.face_selection import SPEAKING, center_x
+from wav2lip.engine.identity_matching import Track, join_tracks
 from wav2lip.engine.interface import AssignVoices, Detection, Source
 from wav2lip.engine.speakers.agreement import Evidence, Words, audio_activity
 from wav2lip.engine.speakers.expert_agreement import ExpertAgreement
@@ -20,6 +22,7 @@ from wav2lip.engine.speakers.turns import Turn, choose_turns
 from wav2lip.engine.speakers.voice_level import VoiceLevel
 from wav2lip.engine.speakers.voices import Cepstra
 from wav2lip.errors import InputError
+from wav2lip.faces.appearance_descriptor import SIMILARITY_THRESHOLD, Descriptor, describe_appearance
 from wav2lip.faces.boxes import Pads, pad_boxes, round_boxes
 from wav2lip.faces.crops import crop_box
 from wav2lip.sync.expert import StreamingExpert
@@ -37,19 +40,30 @@ class AudibleSource(Source, Protocol):
 
 
 @dataclass
-class _Person:
+class _Face:
+    """What was measured of one track."""
+
     first: int  # frame
+    identity: Track = field(default_factory=Track)
     motion: MouthMotion = field(default_factory=MouthMotion)
     expert: ExpertAgreement | None = None
     positions: list[int] = field(default_factory=list)  # from left to right, in each frame
 
+    def distance(self, frame: int) -> int:
+        """Return the number of frames from the track to a frame; 0 if it is in the track."""
+        return max(self.first - frame, frame - (self.first + len(self.positions) - 1), 0)
+
 
 def assign_speaking(
-    source: Source, detections: Iterable[Detection], pads: Pads, expert: StreamingExpert | None = None
-) -> AssignVoices:
+    source: Source, detections: Iterable[Detection], pads: Pads, expert: StreamingExpert | None = None,
+    describe: Descriptor = describe_appearance, threshold: float = SIMILARITY_THRESHOLD,
+) -> AssignVoices:  # fmt: skip
     """Give the voice to whoever speaks in the source, and log the turns; reads the whole source.
 
+    Tracks of one person, as before and after a cut, are judged together.
+
     detections: of the source from its first frame. expert: compares lips and audio; None: by the motion of the mouths.
+    describe, threshold: tracks are of one person from this similarity of their descriptors on.
     Raises: InputError if the source has no audio, nobody speaks in it, or it shows no face.
     """
     fps = float(source.fps)
@@ -57,49 +71,51 @@ def assign_speaking(
     words = level.words(fps)
     if not words:
         raise InputError(f"{FLAG}: nobody speaks in the audio of {source.path}; select a face, for example --faces 0")
-    people, length = _watch(detections, pads, expert, wav, fps)
+    faces, length = _watch(detections, pads, describe, expert, wav, fps)
+    people = join_tracks({number: face.identity for number, face in faces.items()}, threshold)
     words = [(first, min(last, length)) for first, last in words if first < length]
-    names = list(people)
     turns: list[Turn] = []
-    if names and words:
+    if people and words:
         audio = audio_activity(level, cepstra, length, fps)
-        evidence = _compare(list(people.values()), audio, words, fps)
+        evidence = _compare([[faces[number] for number in person] for person in people], audio, words, fps)
         turns = choose_turns(words, evidence.scores, evidence.voice_priors(cepstra.voices(words, fps), words, fps))
     for turn in turns:
-        person = people[names[turn.person]]
-        middle = min(max((turn.first + turn.last) // 2 - person.first, 0), len(person.positions) - 1)
+        middle = (turn.first + turn.last) // 2
+        face = min((faces[number] for number in people[turn.person]), key=methodcaller("distance", middle))
         logger.info(
             "%.2f-%.2f s: face %d from the left speaks, %.0f%% certain",
-            turn.first / fps, turn.last / fps, person.positions[middle], 100 * turn.certainty,
+            turn.first / fps, turn.last / fps,
+            face.positions[min(max(middle - face.first, 0), len(face.positions) - 1)], 100 * turn.certainty,
         )  # fmt: skip
-    return _follow(turns, names)
+    return _follow(turns, people)
 
 
-def _compare(people: Sequence[_Person], audio: np.ndarray, words: Words, fps: float) -> Evidence:
-    """Compare the lips of each person with the audio (N,)."""
+def _compare(people: Sequence[Sequence[_Face]], audio: np.ndarray, words: Words, fps: float) -> Evidence:
+    """Compare the lips of each person, given by tracks, with the audio (N,)."""
 
-    def matrix(values: Iterable[np.ndarray]) -> np.ndarray:
+    def matrix(values: Iterable[Sequence[np.ndarray]]) -> np.ndarray:
         rows = np.full((len(people), len(audio)), np.nan)
-        for row, person, numbers in zip(rows, people, values, strict=True):
-            row[person.first : person.first + len(numbers)] = numbers
+        for row, faces, parts in zip(rows, people, values, strict=True):
+            for face, numbers in zip(faces, parts, strict=True):
+                row[face.first : face.first + len(numbers)] = numbers
         return rows
 
-    experts = [person.expert.scores() for person in people if person.expert is not None]
-    if experts:
+    experts = [[face.expert.scores() for face in faces if face.expert is not None] for faces in people]
+    if experts[0]:
         return Evidence.from_scores(matrix(experts), words)
-    motions = [np.array(person.motion.values) for person in people]
+    motions = [[np.array(face.motion.values) for face in faces] for faces in people]
     activity = matrix(lip_activity(motion, fps) for motion in motions)
     above_rest = matrix(motion_above_rest(motion, fps) for motion in motions)
     return Evidence.from_motion(activity, above_rest, audio, words, fps)
 
 
-def _follow(turns: Sequence[Turn], names: Sequence[int]) -> AssignVoices:
+def _follow(turns: Sequence[Turn], people: Sequence[Sequence[int]]) -> AssignVoices:
     """Return the assignment of the turns, called for each frame in order."""
-    order = (names[turn.person] for turn in turns for _ in range(turn.first, turn.last))
+    order = (people[turn.person] for turn in turns for _ in range(turn.first, turn.last))
 
     def assign(present: Sequence[TrackedFace]) -> dict[int, int]:
-        speaker = next(order, None)
-        return {face.person: 0 for face in present if face.person == speaker}
+        speaker = next(order, ())
+        return {face.person: 0 for face in present if face.person in speaker}
 
     return assign
 
@@ -122,23 +138,25 @@ def _listen(source: Source, keeps_wav: bool) -> tuple[VoiceLevel, Cepstra, np.nd
 
 
 def _watch(
-    detections: Iterable[Detection], pads: Pads, expert: StreamingExpert | None, wav: np.ndarray, fps: float
-) -> tuple[dict[int, _Person], int]:
+    detections: Iterable[Detection], pads: Pads, describe: Descriptor, expert: StreamingExpert | None, wav: np.ndarray,
+    fps: float,
+) -> tuple[dict[int, _Face], int]:  # fmt: skip
     """Return what was measured of each track, and the number of frames."""
-    people: dict[int, _Person] = {}
+    faces: dict[int, _Face] = {}
     length = 0
-    for index, (frame, faces) in enumerate(detections):
+    for index, (frame, present) in enumerate(detections):
         length = index + 1
-        for position, face in enumerate(sorted(faces, key=center_x)):
-            person = people.get(face.person)
-            if person is None:
-                person = people[face.person] = _Person(index)
-                person.expert = None if expert is None else ExpertAgreement(expert, wav, fps, index)
-            person.motion.add(frame, face)
-            person.positions.append(position)
-            if person.expert is not None:
-                person.expert.add(_padded_crop(frame, face, pads))
-    return people, length
+        for position, tracked in enumerate(sorted(present, key=center_x)):
+            face = faces.get(tracked.person)
+            if face is None:
+                face = faces[tracked.person] = _Face(index)
+                face.expert = None if expert is None else ExpertAgreement(expert, wav, fps, index)
+            face.identity.add(index, frame, tracked.box, describe)
+            face.motion.add(frame, tracked)
+            face.positions.append(position)
+            if face.expert is not None:
+                face.expert.add(_padded_crop(frame, tracked, pads))
+    return faces, length
 
 
 def _padded_crop(frame: np.ndarray, face: TrackedFace, pads: Pads) -> np.ndarray:

@@ -8,14 +8,18 @@ import torch
 
 from benchmarks.speaking import Composition, Footage, compose, confusion
 from face_detection import build_detector
-from tests.helpers.lipsync import CYAN, MAGENTA, MemorySource, color_lipsync, locate, paint_faces
+from tests.helpers.lipsync import CYAN, MAGENTA, ColorDetector, MemorySource, color_lipsync, locate, paint_faces
 from tests.helpers.media import tone, write_video, write_wav
+from wav2lip.engine.face_selection import center_x
+from wav2lip.engine.face_tracking import CachedTracker, TrackingParams
 from wav2lip.engine.speakers.agreement import Evidence
 from wav2lip.engine.speakers.expert_agreement import ExpertAgreement
+from wav2lip.engine.speakers.speaking import assign_speaking
 from wav2lip.engine.speakers.turns import choose_turns
 from wav2lip.engine.speakers.voice_level import VoiceLevel
 from wav2lip.engine.speakers.voices import Cepstra, _cluster
 from wav2lip.errors import InputError
+from wav2lip.faces.boxes import Pads
 from wav2lip.lipsync import FileSource, LipSyncOptions
 from wav2lip.synthetic import Speaker, speak
 
@@ -110,10 +114,14 @@ def test_second_voice_prefers_the_other_person():
     assert np.ptp(priors, axis=1).max() <= 3.0  # a word may belong to another voice
 
 
-def write_conversation(folder):
-    """Write two drawn faces whose mouths open with their own voice, in turns. Returns: the video and who speaks."""
+def write_conversation(folder, voices=(11, 12), cut=160):
+    """Write two drawn faces whose mouths open with their own voice, in turns.
+
+    voices: seeds of the speakers. cut: frame from which they have changed places, and both mouths stay closed.
+    Returns: the video and who speaks.
+    """
     rng = np.random.default_rng(0)
-    speech = [speak(8.0, Speaker.from_seed(seed), seed).wav for seed in (11, 12)]
+    speech = [speak(8.0, Speaker.from_seed(seed), seed).wav for seed in voices]
     truth = np.repeat([0, 1, 0, 1], 40)
     wav = np.concatenate([speech[who][n * 640 : (n + 1) * 640] for n, who in enumerate(truth)])
     for turn in range(1, 4):  # both are silent for 0.32 s
@@ -121,10 +129,11 @@ def write_conversation(folder):
     frames = []
     loudness = np.sqrt(np.square(wav).reshape(-1, 640).mean(axis=1))
     loudness = np.append(loudness[2:], [0, 0]) / loudness.max()  # lips lead
-    for who, opening in zip(truth, loudness, strict=True):
-        frame = paint_faces(GRAY, (MAGENTA, LEFT), (CYAN, RIGHT))
-        for person, (left, top, right, bottom) in enumerate((LEFT, RIGHT)):
-            half = 1 + round(11 * opening**0.5 * (person == who))
+    for number, (who, opening) in enumerate(zip(truth, loudness, strict=True)):
+        places = (LEFT, RIGHT) if number < cut else (RIGHT, LEFT)
+        frame = paint_faces(GRAY if number < cut else GRAY // 4, *zip((MAGENTA, CYAN), places, strict=True))
+        for person, (left, top, right, bottom) in enumerate(places):
+            half = 1 + round(11 * opening**0.5 * (person == who and number < cut))
             row, column = top + round(0.735 * (bottom - top)), (left + right) // 2
             frame[row - half : row + half, column - 12 : column + 12] = 70
         frames.append(np.clip(frame + rng.normal(0, 2, frame.shape), 0, 255).astype(np.uint8))
@@ -151,6 +160,26 @@ def test_lips_go_to_whoever_speaks(tmp_path, caplog):
     assert lines[0].startswith("0.00-") and lines[0].endswith("% certain")
     _, late = chosen(video, LipSyncOptions(faces="speaking", pads=(0, 0, 0, 0), cache=False, start=1.6), 40)
     assert late[10:30] == [[1]] * 20  # the audio starts with the used part
+
+
+def test_voice_of_a_person_is_known_after_a_cut(tmp_path):
+    video, truth = write_conversation(tmp_path, voices=(0, 1), cut=80)
+    source = FileSource(video)
+    tracker = CachedTracker(source, 160, ColorDetector(), TrackingParams.for_video(source.fps, "color"), cache=None)
+    # The descriptor of these drawn faces is their color, as they have no features.
+    assign = assign_speaking(source, tracker(source.frames()), Pads(0, 0, 0, 0), describe=mean_color)
+    choices = []
+    for _, faces in tracker(source.frames()):
+        voices = assign(faces)
+        choices.append([int(center_x(face) > 110) for face in faces if face.person in voices])
+    for first, last in VoiceLevel.measure(source.read_audio(RATE)).words(FPS):
+        who = int(truth[(first + last) // 2])
+        assert choices[first:last] == [[who if last < 84 else 1 - who]] * (last - first)
+
+
+def mean_color(crop):
+    color = crop.reshape(-1, 3).mean(axis=0) - 128
+    return color / np.linalg.norm(color)
 
 
 def test_speaking_requires_a_voice(tmp_path):
