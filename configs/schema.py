@@ -200,6 +200,7 @@ class Wav2LipConfig(TrainingConfig):
     sync_ramp_steps: Natural
     mouth_weight: Positive
     frames_without_sync: Annotated[int, Range(minimum=1, maximum=5)]
+    sync_windows: Count | None
     box_jitter: Annotated[float, Range(minimum=0, below=0.5)]
     teacher_checkpoint_path: Path | None
     teacher_wt: LossWeight

@@ -61,6 +61,7 @@ def build_generator_run(cfg: DictConfig, fabric: Fabric, discriminator: Trainabl
         vgg=load_vgg(cfg, fabric),
         mouth_weight=cfg.mouth_weight,
         frames_without_sync=cfg.frames_without_sync,
+        sync_windows=cfg.sync_windows,
         expert_training_mode=cfg.compat.expert_training_mode,
         quality_networks=quality_networks,
         second_expert=second_expert,

@@ -157,3 +157,13 @@ def test_one_frame_of_each_window_is_trained_in_steps_without_sync_loss(noise_da
     )
     assert single[1] == whole[1]  # the step with sync loss has all five frames in both
     assert single[2] != whole[2]  # equal weights and windows, other frames
+
+
+def test_some_windows_of_a_batch_are_trained_in_steps_with_sync_loss(noise_data, expert, tmp_path):
+    options = ["syncnet_wt=[[0,0.0],[1,0.1]]", "max_steps=2"]
+    whole = read_curve(run_gan("wav2lip", noise_data, tmp_path / "whole", expert, *options), "l1")
+    all_windows = run_gan("wav2lip", noise_data, tmp_path / "all", expert, *options, "sync_windows=2")
+    some = read_curve(run_gan("wav2lip", noise_data, tmp_path / "some", expert, *options, "sync_windows=1"), "l1")
+    assert read_curve(all_windows, "l1") == whole
+    assert some[1] == whole[1]  # the step without sync loss has all windows in both
+    assert some[2] != whole[2]

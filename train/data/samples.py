@@ -79,6 +79,10 @@ class GeneratorInputs(NamedTuple):
             self.faces[:, :, :count], self.frame_mels[:, :count], self.window_mel, self.target[:, :, :count]
         )
 
+    def first_windows(self, count: int | None) -> GeneratorInputs:
+        """Return the first windows of the batch; None: all."""
+        return GeneratorInputs(*(values[:count] for values in self))
+
 
 class GeneratorBatch(NamedTuple):
     """Batch from the generator's loader."""

@@ -59,6 +59,7 @@ class GeneratorStep:
         vgg: VGGFeatures | None = None,
         mouth_weight: float = 1.0,
         frames_without_sync: int = WINDOW_FRAMES,
+        sync_windows: int | None = None,
         expert_training_mode: bool = False,
         quality_networks: QualityNetworks | None = None,
         second_expert: nn.Module | None = None,
@@ -69,6 +70,7 @@ class GeneratorStep:
         vgg: network of the perceptual loss.
         mouth_weight: weight of a pixel of the lower half in the L1 loss, relative to the upper half.
         frames_without_sync: frames of each window that are trained in steps without sync loss or discriminator.
+        sync_windows: windows of each batch that are trained in the other steps; None: all.
         expert_training_mode: the expert normalizes by batch statistics and updates its running ones, as in upstream.
         quality_networks: networks that score the frames of validations.
         second_expert: scores validations beside `expert`; the generator is not trained against it.
@@ -85,7 +87,7 @@ class GeneratorStep:
         self.teacher = None if teacher is None else teacher.requires_grad_(False).eval()
         self.adversary, self.disc_warmup_steps = adversary, disc_warmup_steps
         self.vgg, self.mouth_weight = vgg, mouth_weight
-        self.frames_without_sync = frames_without_sync
+        self.frames_without_sync, self.sync_windows = frames_without_sync, sync_windows
         self._disc_first_step: int | None = None
         self._disc_warmup = False
 
@@ -116,6 +118,8 @@ class GeneratorStep:
             return self._backward_discriminator(self.adversary, batch, scale)
         if self.weights.syncnet == 0 and self.adversary is None:
             batch = batch.first_frames(self.frames_without_sync)
+        else:
+            batch = batch.first_windows(self.sync_windows)
         fake = self.generator(batch.frame_mels, batch.faces)
         losses = self.losses(fake, batch)
         self.fabric.backward(losses["loss"] * scale)
