@@ -107,6 +107,8 @@ def _group(folder: Path) -> Iterator[str]:
     yield f"|{'---|' * (1 + len(files))}"
     for key in dict.fromkeys(key for each in entries for key in each):
         yield f"| `{key}` | {' | '.join(_choice(each.get(key)) for each in entries)} |"
+    if "default" in (file.stem for file in files):
+        yield "\nAn empty cell is the value of `default`."
     yield ""
 
 
