@@ -75,9 +75,9 @@ def voice() -> np.ndarray:
     return np.where(np.abs(samples) < 1e-6, np.float32(1e-6), samples)
 
 
-def measure(live: LiveLipSync, seconds: float) -> Measurement:
-    """Feed a voice for `seconds` and take the frames."""
-    samples, start, stop = voice(), time.monotonic(), threading.Event()
+def measure(live: LiveLipSync, samples: np.ndarray, seconds: float) -> Measurement:
+    """Feed a voice (n,) for `seconds` and take the frames."""
+    start, stop = time.monotonic(), threading.Event()
 
     def feed() -> None:
         piece, position = round(PIECE_S * SAMPLE_RATE), 0
@@ -153,6 +153,7 @@ def main() -> None:
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {args.minutes:g} minutes each, {args.precision}")
     if not args.profile:
         print(HEADER)
+    samples = voice()  # now, because a stream whose frames nobody takes is late
     for size in args.sizes:
         width, height = map(int, size.split("x"))
         source = ArraySource(np.stack([resize(frame, width, height) for frame in frames]))
@@ -164,7 +165,7 @@ def main() -> None:
                 continue
             with LiveLipSync(path, engine, options=options) as live:
                 next(live)  # the generator is loaded
-                print(measure(live, args.minutes * 60).row(size), flush=True)
+                print(measure(live, samples, args.minutes * 60).row(size), flush=True)
 
 
 def _untrained_engine() -> LipSync:
