@@ -197,6 +197,7 @@ class Wav2LipConfig(TrainingConfig):
     syncnet_wt: LossWeight
     syncnet_wt_on: LossWeight
     sync_threshold: float
+    sync_start: Annotated[float, Range(minimum=0, below=1)]
     sync_ramp_steps: Natural
     mouth_weight: Positive
     frames_without_sync: Annotated[int, Range(minimum=1, maximum=5)]
@@ -212,6 +213,11 @@ class Wav2LipConfig(TrainingConfig):
     fid_weights: Path | None
     fid_network: Path | None
     preview_seconds: NonNegative
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.sync_start and not self.max_steps:
+            raise InputError(f"sync_start={self.sync_start}: is a share of max_steps; set that too, or sync_start=0")
 
 
 @dataclass(frozen=True, kw_only=True)

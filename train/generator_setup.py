@@ -126,6 +126,7 @@ def build_loss_weights(cfg: DictConfig) -> LossWeights:
         syncnet_on=weights["syncnet_wt_on"],
         sync_threshold=cfg.sync_threshold,
         sync_ramp_steps=cfg.sync_ramp_steps,
+        sync_min_step=round(cfg.sync_start * (cfg.max_steps or 0)),
         disc=weights.get("disc_wt"),
         vgg=weights["vgg_wt"],
         teacher=weights["teacher_wt"],

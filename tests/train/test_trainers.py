@@ -199,6 +199,8 @@ def test_configured_sync_weight_counts_after_a_resume(noise_data, expert, tmp_pa
     (["seed=-1"], "seed=-1"),
     (["mouth_weight=-1"], "mouth_weight=-1"),
     (["sync_ramp_steps=-5"], "sync_ramp_steps=-5"),
+    (["sync_start=1"], "sync_start=1"),
+    (["sync_start=0.5", "max_steps=null"], "sync_start=0.5: is a share of max_steps"),
     (["freeze=[face_encoder_blocks,audio_encoder,face_decoder_blocks,output_block]"], "nothing to train"),
     (["freeze=[ear]"], "freeze=[ear]"),
     (["device=tpuu"], "device=tpuu"),

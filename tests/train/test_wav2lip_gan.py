@@ -159,6 +159,12 @@ def test_one_frame_of_each_window_is_trained_in_steps_without_sync_loss(noise_da
     assert single[2] != whole[2]  # equal weights and windows, other frames
 
 
+def test_sync_loss_is_switched_on_after_a_share_of_the_steps(noise_data, expert, tmp_path):
+    options = ["syncnet_wt_on=0.1", "sync_threshold=100", "eval_interval=1", "max_steps=4"]
+    folder = run_gan("wav2lip", noise_data, tmp_path, expert, *options, "sync_start=0.5")
+    assert read_curve(folder, "syncnet_wt") == pytest.approx({1: 0, 2: 0, 3: 0.1, 4: 0.1})
+
+
 def test_some_windows_of_a_batch_are_trained_in_steps_with_sync_loss(noise_data, expert, tmp_path):
     options = ["syncnet_wt=[[0,0.0],[1,0.1]]", "max_steps=2"]
     whole = read_curve(run_gan("wav2lip", noise_data, tmp_path / "whole", expert, *options), "l1")

@@ -72,10 +72,11 @@ class LossWeights:
 
     def __init__(
         self, *, syncnet: PiecewiseLinear, syncnet_on: PiecewiseLinear, sync_threshold: float, sync_ramp_steps: int = 0,
-        disc: PiecewiseLinear | None = None, vgg: PiecewiseLinear | None = None, teacher: PiecewiseLinear | None = None,
-        feature_matching: PiecewiseLinear | None = None,
+        sync_min_step: int = 0, disc: PiecewiseLinear | None = None, vgg: PiecewiseLinear | None = None,
+        teacher: PiecewiseLinear | None = None, feature_matching: PiecewiseLinear | None = None,
     ):  # fmt: skip
-        """sync_ramp_steps: steps over which the sync weight rises after it is switched on; 0: immediately.
+        """sync_min_step: steps before which the sync loss is not switched on.
+        sync_ramp_steps: steps over which the sync weight rises after it is switched on; 0: immediately.
 
         disc, vgg, teacher, feature_matching: weights of the discriminator's, the perceptual and the teacher's term, and
             of the distance of the discriminator's features; None: 0.
@@ -85,7 +86,7 @@ class LossWeights:
             "syncnet_wt": syncnet, "syncnet_wt_on": syncnet_on, "disc_wt": disc or ZERO, "vgg_wt": vgg or ZERO,
             "teacher_wt": teacher or ZERO, "feature_matching_wt": feature_matching or ZERO,
         }  # fmt: skip
-        self._threshold, self._ramp_steps = sync_threshold, sync_ramp_steps
+        self._threshold, self._ramp_steps, self._min_step = sync_threshold, sync_ramp_steps, sync_min_step
         self._step = 0
         self._sync_on_since: int | None = None  # first step with the sync loss switched on
         largest = [schedule.maximum for schedule in self._schedules.values()]
@@ -135,9 +136,10 @@ class LossWeights:
         return 1 - self.syncnet - self.disc - self.vgg - self.teacher - self.feature_matching
 
     def on_validation(self, sync: float) -> None:
-        """Switch the sync loss on if the validation's sync loss is below the threshold."""
-        if self._sync_on_since is None and sync < self._threshold:
-            self._sync_on_since = self._step + 1
+        """Switch the sync loss on if the validation's sync loss is below the threshold, and the step late enough."""
+        next_step = self._step + 1
+        if self._sync_on_since is None and sync < self._threshold and next_step >= self._min_step:
+            self._sync_on_since = next_step
 
     def state_dict(self) -> dict[str, Any]:
         """State of the switch; for readers of the file also the current weights and their schedules."""

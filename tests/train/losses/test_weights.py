@@ -44,6 +44,15 @@ def test_sync_loss_switches_on_below_threshold_as_upstream():
     assert weights.l1 == 1 - 0.03 - 0.07
 
 
+def test_sync_loss_stays_off_before_its_first_step():
+    weights = build_weights(sync_min_step=10)
+    weights.set_step(8)
+    weights.on_validation(0.5)  # after nine steps
+    assert values_at_steps(weights, [9]) == [0]
+    weights.on_validation(0.5)  # after ten steps
+    assert values_at_steps(weights, [10]) == [0.03]
+
+
 def test_ramp_starts_at_switch_and_survives_resume():
     weights = build_weights(sync_ramp_steps=3)
     weights.set_step(9)
