@@ -68,7 +68,7 @@ class Size:
 
 
 SIZES = {
-    "full": Size(10, 7, EXPERT_STEPS, GENERATOR_STEPS),
+    "full": Size(16, 7, EXPERT_STEPS, GENERATOR_STEPS),
     "short": Size(6, 5, 200, 200, ("model.width=0.125",), learns_sync=False),
 }
 

@@ -45,7 +45,7 @@ class Plan:
     overrides: tuple[str, ...] = ()  # KEY=VALUE of both trainers
     expert_overrides: tuple[str, ...] = ()
     generator_overrides: tuple[str, ...] = ()
-    sample_videos: int = 20
+    sample_videos: int = 32
     sample_seconds: float = 7
 
 

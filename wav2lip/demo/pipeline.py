@@ -29,7 +29,7 @@ class DemoSize:
     generator_steps: int
 
 
-FULL_SIZE = DemoSize(videos=20, video_seconds=7, expert_steps=EXPERT_STEPS, generator_steps=GENERATOR_STEPS)
+FULL_SIZE = DemoSize(videos=32, video_seconds=7, expert_steps=EXPERT_STEPS, generator_steps=GENERATOR_STEPS)
 
 
 def run_demo(out: Path, seed: int = 0, size: DemoSize = FULL_SIZE) -> int:
