@@ -159,8 +159,8 @@ class FaceSelectionOptions(RequestOptions):
             raise InputError(f"--alike={self.alike}: must be between -1 (anyone) and 1 (nobody else)")
         follows = self.face_at is not None or bool(self.face_like) or self.faces == SPEAKING
         if self.alike != SIMILARITY_THRESHOLD and not follows:
-            flags = "--face_at, --face_like or --faces speaking"
-            raise InputError(f"--alike={self.alike}: requires {flags}; add one of them")
+            needed = "--face_at, --face_like or --faces speaking"
+            raise InputError(f"--alike={self.alike}: requires {needed}; add one of them")
         flags = self.selection_flags
         if len(flags) > 1:
             raise InputError(f"{' and '.join(flags)}: each selects the face; keep one of them")
