@@ -205,6 +205,7 @@ class Wav2LipConfig(TrainingConfig):
     box_jitter: Annotated[float, Range(minimum=0, below=0.5)]
     teacher_checkpoint_path: Path | None
     teacher_wt: LossWeight
+    teacher_attention: NonNegative
     vgg_wt: LossWeight
     vgg_weights: Path | None
     vgg_layers: list[str]
@@ -218,6 +219,11 @@ class Wav2LipConfig(TrainingConfig):
         super().__post_init__()
         if self.sync_start and not self.max_steps:
             raise InputError(f"sync_start={self.sync_start}: is a share of max_steps; set that too, or sync_start=0")
+        if self.teacher_attention and self.teacher_checkpoint_path is None:
+            raise InputError(
+                f"teacher_attention={self.teacher_attention}: needs a teacher; add recipe=distill "
+                "teacher_checkpoint_path=wav2lip.pth"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

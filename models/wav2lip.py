@@ -122,28 +122,37 @@ class Wav2Lip(nn.Module):
         out = scale_channels(OUTPUT.channels, width)
         self.output_block = nn.Sequential(ConvBlock(channels, out, OUTPUT), nn.Conv2d(out, 3, 1), nn.Sigmoid())
 
-    def forward(self, mel: Tensor, faces: Tensor) -> Tensor:
+    def forward(
+        self, mel: Tensor, faces: Tensor, return_features: bool = False
+    ) -> Tensor | tuple[Tensor, list[Tensor]]:
         """Generate faces for B samples of T frames of R x R pixels; four-dimensional input has one frame per sample.
 
         Frames are independent of each other, except for batch-norm statistics in training mode.
         mel: (B, 1, 80, 16) or (B, T, 1, 80, 16) float32 in [-4, 4], the audio around each frame.
         faces: (B, 6, R, R) or (B, 6, T, R, R) float32 in [0, 1], BGR twice: the target face with its lower half set
             to 0, then an unmasked reference face of the same person.
-        Returns: (B, 3, R, R) or (B, 3, T, R, R) float32 in (0, 1), BGR.
+        Returns: (B, 3, R, R) or (B, 3, T, R, R) float32 in (0, 1), BGR. With `return_features` also the outputs of
+            all decoder stages, (B, C, h, w) or (T * B, C, h, w) each.
         """
+        features: list[Tensor] | None = [] if return_features else None
         if faces.dim() == 4:
-            return self._generate(mel, faces)
-        frames = self._generate(mel.transpose(0, 1).flatten(0, 1), fold_time(faces))
-        return unfold_time(frames, batch=len(faces))
+            frames = self._generate(mel, faces, features)
+        else:
+            folded = self._generate(mel.transpose(0, 1).flatten(0, 1), fold_time(faces), features)
+            frames = unfold_time(folded, batch=len(faces))
+        return frames if features is None else (frames, features)
 
-    def _generate(self, mel: Tensor, faces: Tensor) -> Tensor:
+    def _generate(self, mel: Tensor, faces: Tensor, features: list[Tensor] | None) -> Tensor:
         skips = []
         for block in self.face_encoder_blocks:
             faces = block(faces)
             skips.append(faces)
         x = self.audio_encoder(mel)
         for block in self.face_decoder_blocks:
-            x = torch.cat([block(x), skips.pop()], dim=1)
+            x = block(x)
+            if features is not None:
+                features.append(x)
+            x = torch.cat([x, skips.pop()], dim=1)
         return self.output_block(x)
 
     @staticmethod

@@ -66,6 +66,7 @@ def build_generator_run(cfg: DictConfig, fabric: Fabric, discriminator: Trainabl
         quality_networks=quality_networks,
         second_expert=second_expert,
         teacher=teacher,
+        teacher_attention=cfg.teacher_attention,
     )
     generator = replace(generator, lr_start_step=step.generator_first_step)
 

@@ -11,7 +11,7 @@ from tests.helpers.generator import build_generator
 from tests.helpers.trainers import is_equal, load_step, open_log, run_trainer
 from tests.helpers.training import cpu_fabric, generator_batch, loss_weights
 from train.data.samples import GeneratorInputs
-from train.losses.distillation import load_teacher
+from train.losses.distillation import attention_distance, load_teacher
 from train.losses.weights import PiecewiseLinear
 from train.steps.generator import GeneratorStep
 from wav2lip.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
@@ -53,10 +53,45 @@ def test_loss_is_the_weighted_distance_to_truth_and_teacher():
     assert teacher.levels.grad is None
 
 
-def test_step_changes_the_student_alone():
+def test_attention_distance_equals_hand_calculation():
+    # Mean squares over two channels: 1, 0 and 4.5, 8 of the student; of the teacher's single channel 9 and 16.
+    student = torch.tensor([[[[1.0, 0.0]], [[1.0, 0.0]]], [[[3.0, 4.0]], [[0.0, 0.0]]]], requires_grad=True)
+    teacher = torch.tensor([[[[3.0, 4.0]]], [[[3.0, 4.0]]]])
+    norm = (9**2 + 16**2) ** 0.5
+    expected = ((1 - 9 / norm) ** 2 + (16 / norm) ** 2) / 2  # the maps of the second frame are equal
+    distance = attention_distance([student], [teacher])
+    assert distance.item() == pytest.approx(expected, rel=1e-5)
+    assert attention_distance([student, student], [teacher, 2 * student]).item() == pytest.approx(
+        expected / 2, rel=1e-5
+    )
+    distance.backward()
+    assert student.grad is not None and student.grad.isfinite().all()
+
+
+def test_loss_has_the_distance_to_the_attention_of_the_teacher():
+    student, teacher = Wav2Lip(0.0625).train(), build_generator(0.125)
+    losses = build_step(student, teacher, teacher_attention=0.5).backward(generator_batch(torch.float32))
+    expected = 0.75 * losses["l1"] + 0.25 * (losses["teacher"] + 0.5 * losses["teacher_attention"])
+    assert losses["loss"].item() == pytest.approx(expected.item(), rel=1e-5)
+    assert losses["teacher_attention"] > 0
+    plain = build_step(Wav2Lip(0.0625).train(), teacher).backward(generator_batch(torch.float32))
+    assert "teacher_attention" not in plain
+
+
+def test_generator_returns_the_features_of_its_decoder():
+    network, (mel, faces) = build_generator(0.0625).eval(), (torch.zeros(2, 5, 1, 80, 16), torch.rand(2, 6, 5, 96, 96))
+    with torch.no_grad():
+        frames, features = network(mel, faces, True)
+        assert torch.equal(frames, network(mel, faces))
+    assert [feature.shape[-1] for feature in features] == [1, 3, 6, 12, 24, 48, 96]
+    assert all(len(feature) == 10 for feature in features)
+
+
+@pytest.mark.parametrize("attention", [0.0, 1.0])
+def test_step_changes_the_student_alone(attention):
     student, teacher = Wav2Lip(0.0625).train(), build_generator(0.125).train()
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
-    build_step(student, teacher).backward(generator_batch(torch.float32))
+    build_step(student, teacher, teacher_attention=attention).backward(generator_batch(torch.float32))
     assert is_equal(before, teacher.state_dict())  # its batch statistics too
     assert all(parameter.grad is None for parameter in teacher.parameters())
     assert all(parameter.grad is not None for parameter in student.parameters())
@@ -84,7 +119,7 @@ def test_recipe_trains_a_student_of_another_width(noise_data, expert, teacher, t
 
 def test_resumed_distillation_ends_bit_for_bit_the_same(noise_data, expert, teacher, tmp_path):
     options = ["recipe=distill", f"teacher_checkpoint_path={teacher}", "teacher_wt=[[0,0.9],[2,0.1]]",
-               "eval_interval=9", "checkpoint_interval=1"]  # fmt: skip
+               "teacher_attention=1", "eval_interval=9", "checkpoint_interval=1"]  # fmt: skip
     whole = run_trainer("wav2lip", noise_data, tmp_path / "whole", expert, *options, "max_steps=2")
     run_trainer("wav2lip", noise_data, tmp_path / "parts", expert, *options, "max_steps=1")
     parts = run_trainer("wav2lip", noise_data, tmp_path / "parts", expert, *options, "max_steps=2", "resume=true")
@@ -107,6 +142,8 @@ def test_unusable_teachers_are_one_sentence(noise_data, expert, teacher, tmp_pat
         run_trainer("wav2lip", noise_data, tmp_path, expert, "recipe=distill")
     with pytest.raises(InputError, match=r"teacher_wt=0.0, teacher_checkpoint_path=.*: must be set together"):
         run_trainer("wav2lip", noise_data, tmp_path, expert, f"teacher_checkpoint_path={teacher}")
+    with pytest.raises(InputError, match=r"teacher_attention=1: needs a teacher; add recipe=distill"):
+        run_trainer("wav2lip", noise_data, tmp_path, expert, "teacher_attention=1")
     with pytest.raises(InputError, match=r"teacher_wt.*: must sum to at most 1, got 1.2"):
         run_taught(noise_data, tmp_path, expert, teacher, "syncnet_wt=0.7")
 

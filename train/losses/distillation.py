@@ -1,9 +1,14 @@
-"""Distillation: a trained generator whose frames a thinner one imitates (Hinton et al. 2015)."""
+"""Distillation: a trained generator whose frames and attention a thinner one imitates (Hinton et al. 2015)."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import astuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from models import Wav2Lip
 from wav2lip.checkpoints import build_network, load_checkpoint
@@ -35,6 +40,28 @@ def load_teacher(path: PathType, resolution: int, framing: FaceFraming) -> Wav2L
             "these, so preprocess the data alike or give another teacher", path, _describe(own), _describe(framing),
         )  # fmt: skip
     return teacher
+
+
+def attention_distance(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
+    """Return the distance of attention maps (Zagoruyko and Komodakis 2017, arXiv 1612.03928), the mean over stages.
+
+    A map is the mean square of the features over the channels, divided by its Euclidean norm, so that networks of
+    different widths can be compared without a trained projection.
+
+    student, teacher: features of each stage, (N, C, h, w) with an equal number of stages; C may differ.
+    Returns: squared Euclidean distance, between 0 and 2.
+    """
+    distances = [
+        (_attention_map(a) - _attention_map(b)).square().sum(dim=1).mean()
+        for a, b in zip(student, teacher, strict=True)
+    ]
+    return torch.stack(distances).mean()
+
+
+def _attention_map(features: Tensor) -> Tensor:
+    """Return the map (N, h * w) of features (N, C, h, w), in float32 or wider."""
+    wide = features.to(torch.promote_types(features.dtype, torch.float32))
+    return F.normalize(wide.square().mean(dim=1).flatten(1), dim=1)
 
 
 def _boxes(framing: FaceFraming) -> tuple[object, ...]:

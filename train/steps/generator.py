@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from train.checkpoint.plain_state import parse_state
 from train.data.samples import GeneratorInputs
+from train.losses.distillation import attention_distance
 from train.losses.perceptual import VGGFeatures
 from train.losses.reconstruction import mouth_weighted_l1
 from train.losses.sync import sync_loss
@@ -43,7 +44,7 @@ class GeneratorStep:
     """Trains the generator to reconstruct frames that the expert and the discriminator accept.
 
     loss = syncnet_wt * sync + disc_wt * gan_generator + feature_matching_wt * feature_matching + vgg_wt * vgg
-        + teacher_wt * teacher + (1 - the sum of these weights) * l1,
+        + teacher_wt * (teacher + a factor * teacher_attention) + (1 - the sum of these weights) * l1,
     with weights that may change from step to step; see train.losses.weights.
     """
 
@@ -64,6 +65,7 @@ class GeneratorStep:
         quality_networks: QualityNetworks | None = None,
         second_expert: nn.Module | None = None,
         teacher: nn.Module | None = None,
+        teacher_attention: float = 0.0,
     ):
         """expert: frozen here; its gradients reach the generator alone.
         adversary: the discriminator of GAN training; disc_warmup_steps: its first steps, in which it trains alone.
@@ -75,6 +77,7 @@ class GeneratorStep:
         quality_networks: networks that score the frames of validations.
         second_expert: scores validations beside `expert`; the generator is not trained against it.
         teacher: a trained generator of the same resolution, frozen here, whose frames are a second target.
+        teacher_attention: factor of the distance to its attention maps, beside that to its frames.
         """
         self.fabric, self.generator, self.weights = fabric, generator, weights
         self.quality_networks = quality_networks or QualityNetworks()
@@ -85,6 +88,7 @@ class GeneratorStep:
         self.expert = expert.requires_grad_(False).train(expert_training_mode)
         self.second_expert = None if second_expert is None else second_expert.requires_grad_(False).eval()
         self.teacher = None if teacher is None else teacher.requires_grad_(False).eval()
+        self.teacher_attention = teacher_attention
         self.adversary, self.disc_warmup_steps = adversary, disc_warmup_steps
         self.vgg, self.mouth_weight = vgg, mouth_weight
         self.frames_without_sync, self.sync_windows = frames_without_sync, sync_windows
@@ -120,8 +124,12 @@ class GeneratorStep:
             batch = batch.first_frames(self.frames_without_sync)
         else:
             batch = batch.first_windows(self.sync_windows)
-        fake = self.generator(batch.frame_mels, batch.faces)
-        losses = self.losses(fake, batch)
+        features = None
+        if self.teacher_attention:
+            fake, features = self.generator(batch.frame_mels, batch.faces, True)
+        else:
+            fake = self.generator(batch.frame_mels, batch.faces)
+        losses = self.losses(fake, batch, features)
         self.fabric.backward(losses["loss"] * scale)
         if self.adversary:
             losses = self.adversary.backward(fake, batch.target, scale) | losses
@@ -134,10 +142,12 @@ class GeneratorStep:
             fake = self.generator(batch.frame_mels, batch.faces)
         return adversary.backward(fake, batch.target, scale)
 
-    def losses(self, fake: Tensor, batch: GeneratorInputs, *, validation: bool = False) -> dict[str, Tensor]:
+    def losses(
+        self, fake: Tensor, batch: GeneratorInputs, features: list[Tensor] | None = None, *, validation: bool = False
+    ) -> dict[str, Tensor]:
         """Terms of the generator's loss, and "loss", their weighted sum.
 
-        fake: (B, 3, 5, H, W) generated frames.
+        fake: (B, 3, 5, H, W) generated frames. features: of the generator, which are compared with the teacher's.
         validation: compute the terms without weight too, and the discriminator's losses; without gradients.
         """
         weights, losses = self.weights, self._reconstruction(fake, batch)
@@ -159,8 +169,11 @@ class GeneratorStep:
                 losses["vgg"] = self.vgg(fake, batch.target)
             total = total + weights.vgg * losses["vgg"]
         if self.teacher is not None and (validation or weights.teacher > 0):
-            losses["teacher"] = mouth_weighted_l1(fake, self._teach(self.teacher, batch), self.mouth_weight)
-            total = total + weights.teacher * losses["teacher"]
+            losses |= self._imitate(self.teacher, fake, batch, features)
+            distance = losses["teacher"]
+            if "teacher_attention" in losses:
+                distance = distance + self.teacher_attention * losses["teacher_attention"]
+            total = total + weights.teacher * distance
         return {"loss": total, **losses}
 
     def _reconstruction(self, fake: Tensor, batch: GeneratorInputs) -> dict[str, Tensor]:
@@ -170,11 +183,19 @@ class GeneratorStep:
             losses["weighted_l1"] = mouth_weighted_l1(fake, batch.target, self.mouth_weight)
         return losses
 
-    @torch.no_grad()
-    def _teach(self, teacher: nn.Module, batch: GeneratorInputs) -> Tensor:
-        """Frames (B, 3, T, H, W) of the teacher for the inputs of a batch."""
-        frames: Tensor = predict(self.fabric, teacher, batch.frame_mels, batch.faces)
-        return frames
+    def _imitate(
+        self, teacher: nn.Module, fake: Tensor, batch: GeneratorInputs, features: list[Tensor] | None
+    ) -> dict[str, Tensor]:
+        """Distances to the frames of the teacher and, if there are features, to its attention maps."""
+        with torch.no_grad():
+            if features is None:
+                frames, expected = predict(self.fabric, teacher, batch.frame_mels, batch.faces), []
+            else:
+                frames, expected = predict(self.fabric, teacher, batch.frame_mels, batch.faces, True)
+        losses = {"teacher": mouth_weighted_l1(fake, frames, self.mouth_weight)}
+        if features is not None:
+            losses["teacher_attention"] = attention_distance(features, expected)
+        return losses
 
     def _current_weights(self) -> dict[str, Tensor]:
         """Loss weights, for the curves."""
