@@ -31,6 +31,7 @@ from wav2lip.serve.ui.training_runs import RunCatalog
 
 PAGE_THREADS = 16  # of the page's functions; other than Gradio's default, which the API would share
 CACHE_SWEEP_INTERVAL_S = 600  # Gradio deletes expired files of its own cache
+RECONNECT_INTERVAL_S = 5
 HEADER = """<div id="header"><h1>Wav2Lip</h1><p>Lip-sync a video or a photo to any audio. Get the consent of the person
 whose face and voice you use: <a href="page/consent" target="_blank">what consent means</a>.</p></div>"""
 LOGOUT_FORM = '<form class="muted" method="post" action="logout"><button>Log out</button></form>'
@@ -88,5 +89,7 @@ def build_page(service: Service, doctor: Doctor, datasets: DatasetCatalog, runs:
             clips = build_data_tab(doctor, datasets, session, data_tab)
         with gr.Tab("Training", id="training") as training_tab:
             build_training_tab(runs, training_tab)
+        # An event that begins while the page closes its stream of replies gets none until the next event opens another.
+        gr.Timer(RECONNECT_INTERVAL_S).tick(lambda: None, api_visibility="private", show_progress="hidden")
         GradioApi(session, doctor, datasets, runs).register(lipsync_inputs, animate_inputs, clips)
     return page
