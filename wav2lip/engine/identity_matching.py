@@ -166,25 +166,43 @@ def join_tracks(tracks: Mapping[int, Track], threshold: float) -> list[list[int]
     """
     from scipy.optimize import linear_sum_assignment  # takes 0.3 s, and most videos need no matching
 
-    people: list[tuple[list[int], Track]] = []
+    people: list[_Person] = []
     starts = sorted((min(track.frames), number) for number, track in tracks.items())
     for _, group in itertools.groupby(starts, key=itemgetter(0)):
-        numbers = [number for _, number in group]
-        similarity = np.array([
-            [FORBIDDEN if person.frames & tracks[number].frames else person.similarity(tracks[number].descriptors)
-             for _, person in people]
-            for number in numbers
-        ]).reshape(len(numbers), len(people))  # fmt: skip
-        best = dict(zip(*linear_sum_assignment(similarity, maximize=True), strict=True))
-        for row, number in enumerate(numbers):
-            if row in best and similarity[row, best[row]] >= threshold:
-                names, person = people[best[row]]
-                names.append(number)
-                person.descriptors = person.descriptors + tracks[number].descriptors
-                person.frames = person.frames | tracks[number].frames
-            else:
-                people.append(([number], Track(list(tracks[number].descriptors), set(tracks[number].frames))))
-    return [names for names, _ in people]
+        new = [_Person.from_track(number, tracks[number]) for _, number in group]
+        similarity = np.array([[person.similarity(other) for person in people] for other in new])
+        best = dict(zip(*linear_sum_assignment(similarity.reshape(len(new), len(people)), maximize=True), strict=True))
+        people += [other for row, other in enumerate(new) if row not in best or similarity[row, best[row]] < threshold]
+        for row, column in best.items():
+            if similarity[row, column] >= threshold:
+                people[column].add(new[row])
+    return [person.numbers for person in people]
+
+
+@dataclass
+class _Person:
+    """Tracks that were joined; the mean similarity over all pairs of descriptors needs their sums alone."""
+
+    numbers: list[int]
+    frames: set[int]
+    total: np.ndarray  # sum of the descriptors
+    count: int
+
+    @classmethod
+    def from_track(cls, number: int, track: Track) -> _Person:
+        return cls([number], set(track.frames), np.sum(track.descriptors, axis=0), len(track.descriptors))
+
+    def similarity(self, other: _Person) -> float:
+        """Return the mean cosine similarity over all pairs, -1 without descriptors, FORBIDDEN with a common frame."""
+        if self.frames & other.frames:
+            return FORBIDDEN
+        return float(self.total @ other.total) / (self.count * other.count) if self.count and other.count else -1.0
+
+    def add(self, other: _Person) -> None:
+        self.numbers += other.numbers
+        self.frames |= other.frames
+        self.total = self.total + other.total
+        self.count += other.count
 
 
 def _describe(image: np.ndarray, box: np.ndarray, describe: Descriptor) -> list[np.ndarray]:
