@@ -31,7 +31,7 @@ from wav2lip.serve.ui.training_runs import RunCatalog
 
 PAGE_THREADS = 16  # of the page's functions; other than Gradio's default, which the API would share
 CACHE_SWEEP_INTERVAL_S = 600  # Gradio deletes expired files of its own cache
-RECONNECT_INTERVAL_S = 5
+RECONNECT_INTERVAL_S = 15  # a shorter one takes more of the rate limit, which people of one address share
 HEADER = """<div id="header"><h1>Wav2Lip</h1><p>Lip-sync a video or a photo to any audio. Get the consent of the person
 whose face and voice you use: <a href="page/consent" target="_blank">what consent means</a>.</p></div>"""
 LOGOUT_FORM = '<form class="muted" method="post" action="logout"><button>Log out</button></form>'
