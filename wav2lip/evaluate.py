@@ -57,6 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_data(add, required=True)
     add("--audio", nargs="+", choices=(TRUE, SHUFFLED), default=[TRUE, SHUFFLED],
         help="a clip's own audio, another clip's, or both (default)")  # fmt: skip
+    _add_speech(add)
     add = _add_mode(modes, "filelist", "a generator on one of the paper's lists")
     add("--checkpoint_path", required=True, type=Path, metavar="FILE", help="generator")
     _add_list(add, required=True)
@@ -67,6 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_list(add, required=False)
     add("--truth", type=Path, metavar="DIR", help="folder of the real videos, for folders")
     add("--audio", nargs="+", choices=(TRUE, SHUFFLED), default=[TRUE], help="audio for checkpoints (default: true)")
+    _add_speech(add)
     return parser
 
 
@@ -78,6 +80,11 @@ def _add_list(add: Callable[..., object], required: bool) -> None:
 def _add_data(add: Callable[..., object], required: bool) -> None:
     add("--data_root", required=required, type=Path, metavar="DIR", help="data set written by python -m preprocess")
     add("--split", default="val", help="name of a list in its filelists/ (default: val)")
+
+
+def _add_speech(add: Callable[..., object]) -> None:
+    add("--speech", nargs="+", type=Path, default=[], metavar="FILE",
+        help="recordings with which each clip is generated as well; longer ones repeat the clip")  # fmt: skip
 
 
 def _add_mode(modes: argparse._SubParsersAction, name: str, description: str) -> Callable[..., object]:

@@ -14,6 +14,7 @@ from wav2lip.errors import InputError
 from wav2lip.evaluation.dataset import RealClip, prepare_clips, prepare_resynced
 from wav2lip.evaluation.protocols import DUBBED, PADS, PROTOCOLS, RESYNCED, TTS, Pair, read_list
 from wav2lip.evaluation.samples import REAL, EvalSample, GenerationRequest, System
+from wav2lip.media import probe
 from wav2lip.media.suffixes import VIDEO_SUFFIXES
 
 TRUE, SHUFFLED = "true", "shuffled"  # audio for checkpoints: a clip's own, or another clip's
@@ -51,8 +52,19 @@ def _build_video_systems(args: Namespace) -> list[System]:
 def _build_clip_systems(
     checkpoints: Mapping[str, Path], args: Namespace, progress: Progress
 ) -> tuple[list[System], list[RealClip]]:
+    _check_speech(args.speech)
     clips = prepare_clips(args.data_root, args.split, args.out / "real", args.limit, progress)
-    return checkpoint_systems(checkpoints, clips, args.audio, args.out / "generated", args.seed), clips
+    folder = args.out / "generated"
+    return checkpoint_systems(checkpoints, clips, args.audio, folder, args.seed, args.speech), clips
+
+
+def _check_speech(files: Sequence[Path]) -> None:
+    names = {TRUE, SHUFFLED}
+    for file in files:
+        probe(file).require_audio()
+        if file.stem in names:
+            raise InputError(f"--speech: {file}: the name {file.stem} is taken; rename the file")
+        names.add(file.stem)
 
 
 def _build_list_systems(checkpoints: Mapping[str, Path], args: Namespace) -> list[System]:
@@ -94,6 +106,8 @@ def _check_comparison(checkpoints: Mapping[str, Path], folders: Mapping[str, Pat
         raise InputError("--truth: must not be set with checkpoints, which are compared on --data_root; remove it")
     if args.filelist is not None and args.protocol is None:
         raise InputError("--filelist: requires --protocol, which defines its lines; set both")
+    if args.speech and (args.data_root is None or args.protocol is not None):
+        raise InputError("--speech: requires checkpoints on the clips of --data_root, without --protocol")
     if args.protocol is not None and folders:
         raise InputError(f"{next(iter(folders.values()))}: is a folder; --protocol only runs checkpoints")
 
@@ -161,19 +175,22 @@ def video_systems(name: str, videos: Mapping[str, Path], sources: Mapping[str, P
 
 
 def checkpoint_systems(
-    checkpoints: Mapping[str, Path], clips: Sequence[RealClip], audio: Sequence[str], folder: Path, seed: int
-) -> list[System]:
-    """Run each generator on each clip, with its own audio and with another clip's.
+    checkpoints: Mapping[str, Path], clips: Sequence[RealClip], audio: Sequence[str], folder: Path, seed: int,
+    speech: Sequence[Path] = (),
+) -> list[System]:  # fmt: skip
+    """Run each generator on each clip, with its own audio, with another clip's and with files of speech.
 
-    audio: TRUE, SHUFFLED or both. folder: for the generated videos. seed: of the shuffle.
+    audio: TRUE, SHUFFLED or both. folder: for the generated videos. seed: of the shuffle. speech: files with different
+    stems, each a system of its own.
     Raises: InputError for SHUFFLED with fewer than two clips.
     """
     systems = [System(REAL, tuple(EvalSample(real.clip, real.video, is_face_crop=True) for real in clips))]
-    donors = {TRUE: list(clips)}
+    files = {TRUE: [real.audio for real in clips]} | {file.stem: [file] * len(clips) for file in speech}
     if SHUFFLED in audio:
-        donors[SHUFFLED] = _shuffle(clips, seed)
+        files[SHUFFLED] = [donor.audio for donor in _shuffle(clips, seed)]
+    titles = {TRUE: "", SHUFFLED: " (shuffled audio)"} | {file.stem: f" ({file.name})" for file in speech}
     for name, checkpoint in checkpoints.items():
-        for kind in audio:
+        for kind in (*audio, *(file.stem for file in speech)):
             samples = tuple(
                 EvalSample(
                     real.clip,
@@ -181,11 +198,11 @@ def checkpoint_systems(
                     truth=real.video if kind == TRUE else None,
                     source=real.video,
                     is_face_crop=True,
-                    request=GenerationRequest(checkpoint, real.video, donor.audio),
+                    request=GenerationRequest(checkpoint, real.video, file),
                 )
-                for real, donor in zip(clips, donors[kind], strict=True)
+                for real, file in zip(clips, files[kind], strict=True)
             )
-            systems.append(System(name if kind == TRUE else f"{name} (shuffled audio)", samples))
+            systems.append(System(name + titles[kind], samples))
     return systems
 
 

@@ -13,11 +13,19 @@ from wav2lip.errors import InputError
 from wav2lip.evaluate import evaluate, report_failures
 from wav2lip.evaluation.cache import CachedResult
 from wav2lip.media import probe, read_frames
-from wav2lip.synthetic import encode_video
+from wav2lip.synthetic import encode_video, write_wav
 
 
 def read_results(out):
     return json.loads((out / "results.json").read_text(), parse_constant=pytest.fail)
+
+
+@pytest.fixture
+def speech_file(tmp_path):
+    """A recording of 3 s, longer than the clips."""
+    file = tmp_path / "other words.wav"
+    write_wav(file, tone(3.0).astype(np.float32))
+    return file
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +140,33 @@ def test_checkpoint_runs_with_true_and_shuffled_audio(data_root, generator_files
     assert probe(folder / "shuffled/speaker/0.mp4").seconds == pytest.approx(52 / 25, abs=0.05)  # frames 5-56 of 1
 
 
+def test_checkpoint_runs_with_recordings(data_root, generator_files, expert_file, speech_file, tmp_path):
+    evaluate(["checkpoint", "--checkpoint_path", str(generator_files[0]), "--data_root", str(data_root),
+              "--out", str(tmp_path), "--expert", str(expert_file), "--audio", "true",
+              "--speech", str(speech_file)])  # fmt: skip
+    contents = read_results(tmp_path)
+    assert list(contents["clips"]) == ["real", "generator_0", "generator_0 (other words.wav)"]
+    summary = contents["summary"]["generator_0 (other words.wav)"]
+    assert summary["expert_agreement"]["clips"] == summary["sharpness"]["clips"] == 2
+    assert "ssim" not in summary
+    video = tmp_path / "generated/generator_0/other words/speaker/0.mp4"
+    assert probe(video).seconds == pytest.approx(3, abs=0.05)  # the clip of 2 s repeats
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [(["true.wav"], "the name true is taken"), (["a.wav", "b/a.wav"], "the name a is taken")],
+)
+def test_recordings_need_names_of_their_own(names, message, data_root, generator_files, speech_file, tmp_path):
+    files = [tmp_path / name for name in names]
+    for file in files:
+        file.parent.mkdir(exist_ok=True)
+        shutil.copyfile(speech_file, file)
+    with pytest.raises(InputError, match=message):
+        evaluate(["checkpoint", "--checkpoint_path", str(generator_files[0]), "--data_root", str(data_root),
+                  "--out", str(tmp_path / "out"), "--speech", *map(str, files)])  # fmt: skip
+
+
 @pytest.mark.slow
 def test_two_checkpoints_are_compared(data_root, generator_files, tmp_path):
     first, second = generator_files
@@ -203,6 +238,10 @@ def test_system_that_cannot_be_measured_ends_the_command(caplog):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
+        (
+            ["checkpoint", "--checkpoint_path", "a", "--data_root", "b", "--speech", "none.wav"],
+            "none.wav: no such file",
+        ),
         (["videos", "--generated", "nowhere"], "nowhere: no such folder or video"),
         (["videos", "--generated", ".", "--workers", "0"], "--workers=0"),
         (["videos", "--generated", ".", "--expert", "none.pth"], "--expert none.pth: no such file"),

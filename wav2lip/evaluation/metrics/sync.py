@@ -36,6 +36,8 @@ EXPERT_METRICS = (
            "as LSE-C, with the expert", EXPERT),
     Metric("expert_offset", ZERO, "-15 to 15", "frames", OFFSET, "as LSE's offset, with the expert", EXPERT),
     Metric("expert_within_1", HIGHER, "0 to 1", "", FRACTION, "this project", EXPERT),
+    Metric("expert_agreement", HIGHER, "0 to 1", "", "mean cosine of lips and audio without a shift", "this project",
+           EXPERT),
 )  # fmt: skip
 SECOND_EXPERT = "another SyncNet, that the generator was not trained against (--second_expert)"
 SECOND_METRICS = tuple(
@@ -47,7 +49,10 @@ NO_EXPERT = "--expert is not set; use a checkpoint of train.syncnet or upstream'
 
 
 def score_curve(curve: OffsetCurve, metrics: tuple[Metric, ...]) -> Scores:
-    """Return distance, confidence, offset and whether the offset is imperceptible, named as these four metrics."""
+    """Return distance, confidence, offset, whether that is imperceptible, and the agreement, named as these metrics.
+
+    LSE_METRICS have no agreement, because the distances of SyncNet v2 have no upper bound.
+    """
     within = float(abs(curve.offset) <= IMPERCEPTIBLE_FRAMES)
-    values = (curve.min_distance, curve.confidence, float(curve.offset), within)
-    return Scores({metric.name: value for metric, value in zip(metrics, values, strict=True)})
+    values = (curve.min_distance, curve.confidence, float(curve.offset), within, curve.agreement)
+    return Scores({metric.name: value for metric, value in zip(metrics, values, strict=False)})
