@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from train.callbacks.diagnosis.generator_rules import GeneratorRules
 from train.callbacks.overfit import OverfitGoal
-from train.data.box_jitter import JitteredDataset
+from train.data.augmentation import Augmentation, AugmentedDataset
 from train.data.index import WindowIndex
 from train.data.samples import BatchDataset, GeneratorInputs, GeneratorSamples
 from train.loop import Loop
@@ -82,13 +82,14 @@ def build_generator_run(cfg: DictConfig, fabric: Fabric, discriminator: Trainabl
     )  # fmt: skip
     models = [generator, discriminator] if discriminator else [generator]
     return build_loop(
-        cfg, fabric, step, models, train_set, val_set, rules, OVERFIT_GOAL, generate, partial(jitter_boxes, cfg)
+        cfg, fabric, step, models, train_set, val_set, rules, OVERFIT_GOAL, generate, partial(augment, cfg)
     )
 
 
-def jitter_boxes(cfg: DictConfig, dataset: BatchDataset) -> BatchDataset:
-    """Jitter the boxes of the training samples, if configured."""
-    return JitteredDataset(dataset, cfg.box_jitter, cfg.seed) if cfg.box_jitter else dataset
+def augment(cfg: DictConfig, dataset: BatchDataset) -> BatchDataset:
+    """Augment the training samples, if configured."""
+    augmentation = Augmentation(cfg.box_jitter, cfg.flip, cfg.color_jitter)
+    return AugmentedDataset(dataset, augmentation, cfg.seed) if augmentation else dataset
 
 
 def load_second_expert(cfg: DictConfig, fabric: Fabric) -> nn.Module | None:

@@ -1,0 +1,99 @@
+"""Augmentation of the generator's samples: other boxes, mirrored faces and other colors.
+
+Target and reference frames of a sample change equally, so that motion over time, the identity and the sync with the
+audio stay true. Each change is a function of the seed and the sample number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from train.data.index import CounterRNG
+from train.data.samples import BatchDataset, GeneratorBatch
+from train.data.sources import ReadCost
+
+BOX_STREAM = 1 << 32  # random stream; samples use lower ones
+FLIP_STREAM, COLOR_STREAM = BOX_STREAM + 1, BOX_STREAM + 2
+WORD_RANGE = float(1 << 63)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random changes of the frames of a sample."""
+
+    box_jitter: float = 0.0  # largest move of an edge of the box, in crop sizes, in [0, 0.5)
+    flip: float = 0.0  # probability of a mirrored face
+    color_jitter: float = 0.0  # largest relative change of each color channel, in [0, 1)
+
+    def __bool__(self) -> bool:
+        return any((self.box_jitter, self.flip, self.color_jitter))
+
+    def apply(self, frames: Tensor, numbers: Sequence[int], seed: int) -> Tensor:
+        """Change the frames (B, T, S, S, 3) uint8 RGB of the samples with these numbers."""
+        if self.box_jitter:
+            frames = move_edges(frames, self.box_jitter * draw_signed(numbers, seed, BOX_STREAM).to(frames.device))
+        if self.flip:
+            is_flipped = CounterRNG(seed, FLIP_STREAM).draw(numbers)[:, 0].double() / WORD_RANGE < self.flip
+            frames = torch.where(is_flipped.to(frames.device)[:, None, None, None, None], frames.flip(3), frames)
+        if self.color_jitter:
+            gains = 1 + self.color_jitter * draw_signed(numbers, seed, COLOR_STREAM)[:, :3].to(frames.device)
+            frames = scale_channels(frames, gains)
+        return frames
+
+
+@dataclass(frozen=True)
+class AugmentedDataset:
+    """Samples of the generator with augmented frames."""
+
+    dataset: BatchDataset
+    augmentation: Augmentation
+    seed: int
+
+    @property
+    def clips(self) -> Sequence[str]:
+        """Paths of the clips."""
+        return self.dataset.clips
+
+    @property
+    def read_cost(self) -> ReadCost:
+        """Cost of reading a batch."""
+        return self.dataset.read_cost
+
+    def __getitems__(self, numbers: Sequence[int]) -> GeneratorBatch:
+        """Read the batch of the samples with these numbers."""
+        batch: GeneratorBatch = self.dataset.__getitems__(numbers)
+        frames = torch.cat([batch.target, batch.reference], dim=1)
+        target, reference = self.augmentation.apply(frames, numbers, self.seed).chunk(2, dim=1)
+        return batch._replace(target=target, reference=reference)
+
+
+def draw_signed(numbers: Sequence[int], seed: int, stream: int) -> Tensor:
+    """Return four random values in [-1, 1) for each sample number, (B, 4) float32."""
+    return (2 * CounterRNG(seed, stream).draw(numbers).double() / WORD_RANGE - 1).float()
+
+
+def move_edges(frames: Tensor, edges: Tensor) -> Tensor:
+    """Cut crops again with moved edges, bilinearly, at the same size; beyond the crop its edge pixels are repeated.
+
+    frames: (B, T, S, S, 3) uint8. edges: (B, 4) float32, by which left, top, right and bottom move right or down, in
+        shares of the size.
+    """
+    count, time = frames.shape[:2]
+    low, high = -1 + 2 * edges[:, :2], 1 + 2 * edges[:, 2:]  # x and y in [-1, 1] across the crop
+    theta = torch.zeros(count, 2, 3, device=frames.device)
+    theta[:, [0, 1], [0, 1]] = (high - low) / 2
+    theta[:, :, 2] = (high + low) / 2
+    images = frames.permute(0, 1, 4, 2, 3).flatten(1, 2).float()  # (B, T * 3, S, S)
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    moved = F.grid_sample(images, grid, "bilinear", "border", align_corners=False)
+    return moved.unflatten(1, (time, 3)).permute(0, 1, 3, 4, 2).round().to(torch.uint8).contiguous()
+
+
+def scale_channels(frames: Tensor, gains: Tensor) -> Tensor:
+    """Multiply the color channels of frames (B, T, S, S, 3) uint8 by gains (B, 3), clipped at 255."""
+    return (frames * gains[:, None, None, None, :]).round_().clamp_(max=255).to(torch.uint8)
