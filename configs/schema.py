@@ -119,6 +119,9 @@ class TrainingConfig:
     filelists: Path | None
     replay_root: Path | None
     replay_fraction: Fraction
+    box_jitter: Annotated[float, Range(minimum=0, below=0.5)]
+    flip: Annotated[float, Range(minimum=0, maximum=1)]
+    color_jitter: Annotated[float, Range(minimum=0, below=1)]
     num_workers: Natural | Literal["auto"]
     prefetch_batches: Count
     seed: Natural
@@ -202,9 +205,6 @@ class Wav2LipConfig(TrainingConfig):
     mouth_weight: Positive
     frames_without_sync: Annotated[int, Range(minimum=1, maximum=5)]
     sync_windows: Count | None
-    box_jitter: Annotated[float, Range(minimum=0, below=0.5)]
-    flip: Annotated[float, Range(minimum=0, maximum=1)]
-    color_jitter: Annotated[float, Range(minimum=0, below=1)]
     teacher_checkpoint_path: Path | None
     teacher_wt: LossWeight
     teacher_attention: NonNegative

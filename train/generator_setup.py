@@ -14,9 +14,8 @@ from torch import Tensor, nn
 
 from train.callbacks.diagnosis.generator_rules import GeneratorRules
 from train.callbacks.overfit import OverfitGoal
-from train.data.augmentation import Augmentation, AugmentedDataset
 from train.data.index import WindowIndex
-from train.data.samples import BatchDataset, GeneratorInputs, GeneratorSamples
+from train.data.samples import GeneratorInputs, GeneratorSamples
 from train.loop import Loop
 from train.losses.adversarial import ADVERSARIAL_LOSSES
 from train.losses.distillation import load_teacher
@@ -81,15 +80,7 @@ def build_generator_run(cfg: DictConfig, fabric: Fabric, discriminator: Trainabl
         sync_threshold=cfg.sync_threshold, sync_weight=read_weight(cfg, "syncnet_wt_on").maximum,
     )  # fmt: skip
     models = [generator, discriminator] if discriminator else [generator]
-    return build_loop(
-        cfg, fabric, step, models, train_set, val_set, rules, OVERFIT_GOAL, generate, partial(augment, cfg)
-    )
-
-
-def augment(cfg: DictConfig, dataset: BatchDataset) -> BatchDataset:
-    """Augment the training samples, if configured."""
-    augmentation = Augmentation(cfg.box_jitter, cfg.flip, cfg.color_jitter)
-    return AugmentedDataset(dataset, augmentation, cfg.seed) if augmentation else dataset
+    return build_loop(cfg, fabric, step, models, train_set, val_set, rules, OVERFIT_GOAL, generate)
 
 
 def load_second_expert(cfg: DictConfig, fabric: Fabric) -> nn.Module | None:

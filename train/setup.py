@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from train.checkpoint.ema import Ema
 from train.checkpoint.files import list_numbered
 from train.checkpoint.manager import CheckpointManager
 from train.checkpoint.state import RunningMeans, TrainState
+from train.data.augmentation import Augmentation, AugmentedDataset
 from train.data.checks import warn_if_copied, warn_if_upscaled
 from train.data.device_cache import CacheBudget
 from train.data.loader import load_batches
@@ -48,8 +49,6 @@ from wav2lip.dataset.framing import dataset_framing
 from wav2lip.errors import InputError
 
 log = logging.getLogger(__name__)
-
-Augment = Callable[[BatchDataset], BatchDataset]
 
 
 def build_fabric(cfg: DictConfig) -> Fabric:
@@ -144,15 +143,19 @@ def place_frozen(fabric: Fabric, network: nn.Module) -> nn.Module:
     return network.requires_grad_(False).to(fabric.device).to(memory_format=torch.channels_last)
 
 
+def augment(cfg: DictConfig, dataset: BatchDataset) -> BatchDataset:
+    """Augment the training samples, if configured; those of validations stay as they are."""
+    augmentation = Augmentation(cfg.box_jitter, cfg.flip, cfg.color_jitter)
+    return AugmentedDataset(dataset, augmentation, cfg.seed) if augmentation else dataset
+
+
 def build_loop(
     cfg: DictConfig, fabric: Fabric, step: Step, models: list[TrainableModel], train_set: BatchDataset,
     val_set: WindowDataset, rules: BuildRules, goal: OverfitGoal, generate: Generate | None = None,
-    augment: Augment = lambda dataset: dataset,
 ) -> Loop:  # fmt: skip
     """Build the loop of a trainer, resumed by the config; with cfg.overfit_batches that of its self-test.
 
     rules: diagnose the run. goal: of the self-test. generate: runs the generator, for previews.
-    augment: changes the training samples, not those of validations.
     """
     if fabric.is_global_zero and not cfg.overfit_batches:
         warn_if_copied(train_set.clips, val_set.clips)
@@ -164,7 +167,8 @@ def build_loop(
     def train_batches(first: int) -> Iterator[Any]:
         sampler = ResumableSampler(cfg.batch_size, first, fabric.global_rank, fabric.world_size)
         pin = fabric.device.type == "cuda"
-        batches = load_batches(augment(train_set), sampler, cfg.batch_size, cfg.num_workers, pin, cfg.prefetch_batches)
+        dataset = augment(cfg, train_set)
+        batches = load_batches(dataset, sampler, cfg.batch_size, cfg.num_workers, pin, cfg.prefetch_batches)
         return network_inputs(throughput.time_batches(batches), fabric.device)
 
     if cfg.overfit_batches:

@@ -1,20 +1,21 @@
-"""Augmentation of the generator's samples: other boxes, mirrored faces and other colors.
+"""Augmentation of the training samples: other boxes, mirrored faces and other colors.
 
-Target and reference frames of a sample change equally, so that motion over time, the identity and the sync with the
-audio stay true. Each change is a function of the seed and the sample number.
+All frames of a sample change equally, so that motion over time, the identity and the sync with the audio stay true.
+Each change is a function of the seed and the sample number.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from train.data.index import CounterRNG
-from train.data.samples import BatchDataset, GeneratorBatch
+from train.data.samples import BatchDataset
 from train.data.sources import ReadCost
 
 BOX_STREAM = 1 << 32  # random stream; samples use lower ones
@@ -48,7 +49,7 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class AugmentedDataset:
-    """Samples of the generator with augmented frames."""
+    """Samples with augmented frames."""
 
     dataset: BatchDataset
     augmentation: Augmentation
@@ -64,12 +65,10 @@ class AugmentedDataset:
         """Cost of reading a batch."""
         return self.dataset.read_cost
 
-    def __getitems__(self, numbers: Sequence[int]) -> GeneratorBatch:
+    def __getitems__(self, numbers: Sequence[int]) -> Any:
         """Read the batch of the samples with these numbers."""
-        batch: GeneratorBatch = self.dataset.__getitems__(numbers)
-        frames = torch.cat([batch.target, batch.reference], dim=1)
-        target, reference = self.augmentation.apply(frames, numbers, self.seed).chunk(2, dim=1)
-        return batch._replace(target=target, reference=reference)
+        batch = self.dataset.__getitems__(numbers)
+        return batch.map_frames(lambda frames: self.augmentation.apply(frames, numbers, self.seed))
 
 
 def draw_signed(numbers: Sequence[int], seed: int, stream: int) -> Tensor:

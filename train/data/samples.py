@@ -7,7 +7,7 @@ Sample n is the same on every machine, with any number of workers and after a re
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -54,6 +54,10 @@ class SyncNetBatch(NamedTuple):
         faces = crop_mouths(channels_first(to_network(self.frames)))
         return SyncNetInputs(self.mel, faces, self.label, self.audio_position, self.face_position)
 
+    def map_frames(self, change: Callable[[Tensor], Tensor]) -> SyncNetBatch:
+        """Change the frames of each sample by a function of frames (B, 5, size, size, 3) uint8."""
+        return self._replace(frames=change(self.frames))
+
     def from_second_dataset(self) -> SyncNetBatch:
         """Move the positions away from those of any clip of a first data set."""
         return self._replace(
@@ -97,6 +101,11 @@ class GeneratorBatch(NamedTuple):
         target, reference = to_network(self.target), to_network(self.reference)
         faces = channels_first(generator_input(target, reference))
         return GeneratorInputs(faces, self.frame_mels, self.window_mel, channels_first(target))
+
+    def map_frames(self, change: Callable[[Tensor], Tensor]) -> GeneratorBatch:
+        """Change target and reference of each sample together by a function of frames (B, 10, size, size, 3) uint8."""
+        target, reference = change(torch.cat([self.target, self.reference], dim=1)).chunk(2, dim=1)
+        return self._replace(target=target, reference=reference)
 
     def from_second_dataset(self) -> GeneratorBatch:
         """Return the batch unchanged: it carries no positions."""

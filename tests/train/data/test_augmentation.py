@@ -62,3 +62,10 @@ def test_no_augmentation_changes_nothing(noise_root):
     plain = dataset.__getitems__([4, 5])
     assert not Augmentation()
     assert torch.equal(none.target, plain.target) and torch.equal(none.reference, plain.reference)
+
+
+def test_frames_of_the_expert_are_augmented_too(noise_root):
+    dataset = open_noise(noise_root, "syncnet", "clips")
+    batch, plain = (data.__getitems__([4, 5]) for data in (AugmentedDataset(dataset, Augmentation(flip=1), 0), dataset))
+    assert torch.equal(batch.frames, plain.frames.flip(3))
+    assert torch.equal(batch.mel, plain.mel) and torch.equal(batch.label, plain.label)
