@@ -59,7 +59,7 @@ NO_SYNC_LOSS, SHUFFLED_AUDIO = "no_sync_loss", "shuffled_audio"
 class Size:
     """Amount of data and training."""
 
-    speakers: int  # two clips each; one speaker is held out
+    speakers: int  # one clip each, of which one or two are held out
     seconds: float  # length of a clip
     expert_steps: int
     generator_steps: int
@@ -68,8 +68,8 @@ class Size:
 
 
 SIZES = {
-    "full": Size(16, 7, EXPERT_STEPS, GENERATOR_STEPS),
-    "short": Size(6, 5, 200, 200, ("model.width=0.125",), learns_sync=False),
+    "full": Size(32, 7, EXPERT_STEPS, GENERATOR_STEPS),
+    "short": Size(12, 5, 200, 200, ("model.width=0.125",), learns_sync=False),
 }
 
 
@@ -199,7 +199,7 @@ def prepare_speakers(root: Path, size: Size) -> Path:
     """Render and preprocess the same synthetic speakers every time; returns the data root."""
     data = root / "data"
     if not (data / "filelists").is_dir():
-        write_videos(root / "videos", 2 * size.speakers, size.seconds, seed=0)
+        write_videos(root / "videos", size.speakers, size.seconds, seed=0, videos_per_speaker=1)
         videos, out = path_override("videos", root / "videos"), path_override("out", data)
         run_module("preprocess", videos, out, "detector=haar", "test=0")
     return data
@@ -212,7 +212,7 @@ def shuffle_audio(data: Path, copy: Path) -> Path:
     partial = copy.with_name(f"{copy.name}.partial")
     shutil.copytree(data, partial, ignore=shutil.ignore_patterns("packed", "mel.npy"), dirs_exist_ok=True)
     names = (data / "filelists" / "train.txt").read_text().split()
-    for name, other in zip(names, [*names[3:], *names[:3]], strict=True):  # a speaker has two clips
+    for name, other in zip(names, [*names[1:], *names[:1]], strict=True):  # a speaker has one clip
         shutil.copyfile(data / other / AUDIO, partial / name / AUDIO)
     partial.rename(copy)
     return copy

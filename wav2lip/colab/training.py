@@ -199,7 +199,7 @@ class TrainingNotebook:
         plan = self.plan
         if len(self._list_videos()) < plan.sample_videos:
             display.show_text(f"Generating {plan.sample_videos} short videos of synthetic talking heads.")
-            write_videos(self.videos, plan.sample_videos, plan.sample_seconds)
+            write_videos(self.videos, plan.sample_videos, plan.sample_seconds, videos_per_speaker=1)
 
     def _list_videos(self) -> list[Path]:
         return scan_folder(self.videos).files if self.videos.is_dir() else []

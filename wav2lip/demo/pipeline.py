@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 class DemoSize:
     """Amount of data and of training."""
 
-    videos: int
+    videos: int  # each of another speaker
     video_seconds: float
     expert_steps: int
     generator_steps: int
@@ -63,7 +63,8 @@ def run_demo(out: Path, seed: int = 0, size: DemoSize = FULL_SIZE) -> int:
 def generate_videos(folder: Path, size: DemoSize, seed: int) -> None:
     """Write the synthetic videos, with a progress bar."""
     with tqdm(total=size.videos, unit="video") as bar:
-        write_videos(folder, size.videos, size.video_seconds, seed, progress=lambda done, _: bar.update(done - bar.n))
+        write_videos(folder, size.videos, size.video_seconds, seed, lambda done, _: bar.update(done - bar.n),
+                     videos_per_speaker=1)  # fmt: skip
 
 
 def score_demo(out: Path, data: Path, talk: UnseenTalk, expert: Path, second: Path) -> DemoScores:

@@ -21,7 +21,6 @@ from wav2lip.media import VideoWriter
 from wav2lip.synthetic.face import Appearance, animate
 from wav2lip.synthetic.voice import Speech, Voice, synthesize
 
-MIN_VIDEOS_PER_SPEAKER = 2
 AUDIO_STREAM, VIDEO_STREAM = 1, 2  # separate random streams: the head must not move differently for another voice
 
 
@@ -58,16 +57,18 @@ def write_videos(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
     template: str = "speaker_{speaker:02d}/{video:02d}.mp4",
+    videos_per_speaker: int = 2,
 ) -> list[Path]:
-    """Write talking heads into a folder, at least two videos per speaker when `count` allows it.
+    """Write talking heads into a folder.
 
+    videos_per_speaker: at least as many of each speaker, if `count` allows it.
     template: path of a video in the folder, from the numbers of its speaker and of the video.
     progress: called after each video with the number done and the total.
     Returns: the files, sorted by speaker.
     """
     if count < 1:
         raise InputError(f"count={count}: must be at least 1")
-    speakers = max(1, count // MIN_VIDEOS_PER_SPEAKER)
+    speakers = max(1, count // videos_per_speaker)
     paths = []
     for index in range(count):
         speaker_index, video_index = index % speakers, index // speakers

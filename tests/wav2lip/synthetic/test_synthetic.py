@@ -70,6 +70,8 @@ def test_write_videos_gives_each_speaker_a_folder(tmp_path):
     assert names == [f"speaker_0{s}/0{v}.mp4" for s, v in [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]]
     assert sorted(tmp_path.rglob("*.*")) == paths
     assert calls == [(1, 5), (2, 5), (3, 5), (4, 5), (5, 5)]
+    singles = write_videos(tmp_path / "singles", count=3, seconds=0.4, videos_per_speaker=1)
+    assert [path.parent.name for path in singles] == ["speaker_00", "speaker_01", "speaker_02"]
 
 
 def test_video_is_25_fps_with_audio_of_equal_length(video_file, frames, wav):
