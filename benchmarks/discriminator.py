@@ -1,0 +1,77 @@
+"""Options of the visual-quality discriminator, from the generator of a finished demo.
+
+    python -m benchmarks.discriminator --demo DIR --seed SEED_OF_THE_DEMO --out DIR [--variants bce hinge ...]
+
+Each variant trains the demo's generator further with `train.wav2lip_gan`, and `control` with `train.wav2lip`, for
+equal steps on equal windows. The demo's unseen talk is then scored against the rendered truth and by the second
+expert, which trained nothing. Finished runs in DIR are not repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+
+from benchmarks.quality import run_module, train
+from wav2lip.demo.commands import path_override
+from wav2lip.demo.report import last_scores
+from wav2lip.demo.scores import SECOND, load_experts, score_video
+from wav2lip.demo.training import expert_overrides
+from wav2lip.demo.unseen import render_unseen_talk
+
+CONTROL = "control"
+COMMON = ("batch_size=8", "learning_rate=2e-4", "lr_schedule=constant", "warmup_steps=20", "ema_decay=0.98",
+          "eval_windows=64", "preview_seconds=0", "syncnet_wt=0.01", "syncnet_wt_on=0.01")  # fmt: skip
+WARMUP = ("disc_warmup_steps=50", "disc_learning_rate=5e-4")
+VARIANTS: dict[str, tuple[str, ...]] = {
+    CONTROL: (),
+    "bce": WARMUP,
+    "hinge": (*WARMUP, "disc_loss=hinge"),
+    "hinge_spectral_norm": (*WARMUP, "disc_loss=hinge", "disc_spectral_norm=true"),
+    "bce_r1": (*WARMUP, "r1_wt=1"),
+    "bce_feature_matching": (*WARMUP, "feature_matching_wt=0.1"),
+    "hinge_feature_matching": (*WARMUP, "disc_loss=hinge", "feature_matching_wt=0.1"),
+}
+COLUMNS = ("generator", "agreement", "confidence", "mouth PSNR, dB", "SSIM", "sharpness", "opening",
+           "validation: mouth PSNR, dB", "sharpness")  # fmt: skip
+
+
+def run_benchmark(demo: Path, seed: int, out: Path, steps: int, variants: Iterable[str]) -> None:
+    """Train the variants, score them and the demo's generator, and print the table."""
+    experts = demo / "expert" / "last.pth", demo / "second_expert" / "last.pth"
+    talk = render_unseen_talk(out / "talk", demo / "videos", demo / "data", seed)
+    scorers = load_experts(*experts, demo / "data")
+    print(f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|", flush=True)
+    folders = {"before": demo / "generator"}
+    for name in variants:
+        folder = folders[name] = out / name
+        trainer = "wav2lip" if name == CONTROL else "wav2lip_gan"
+        train(trainer, demo / "data", folder, steps, seed, *expert_overrides(*experts), *COMMON, *VARIANTS[name],
+              path_override("checkpoint_path", demo / "generator" / "last.pth"), "reset_optimizer=true",
+              "model.width=0.25")  # fmt: skip
+    for name, folder in folders.items():
+        result = out / f"{name}.mp4"
+        run_module("wav2lip.infer", "--checkpoint_path", str(folder / "last.pth"), "--face", str(talk.face), "--audio",
+                   str(talk.speech), "--outfile", str(result), "--no_cache")  # fmt: skip
+        scores, validation = score_video(result, talk, scorers, out), last_scores(folder)
+        curve = scores.curves[SECOND]
+        values = (curve.agreement, curve.confidence, scores.psnr_mouth, scores.ssim_mouth, scores.sharpness,
+                  scores.opening_correlation, validation["psnr_mouth"], validation["sharpness"])  # fmt: skip
+        print(f"| {name} | {' | '.join(f'{value:.2f}' for value in values)} |", flush=True)
+
+
+def main() -> None:
+    """Run the entry point."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--demo", type=Path, required=True, help="output folder of wav2lip.demo")
+    parser.add_argument("--seed", type=int, default=0, help="of the demo")
+    parser.add_argument("--out", type=Path, default=Path("discriminator"), help="folder for the runs")
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--variants", nargs="+", choices=tuple(VARIANTS), default=list(VARIANTS))
+    args = parser.parse_args()
+    run_benchmark(args.demo, args.seed, args.out, args.steps, args.variants)
+
+
+if __name__ == "__main__":
+    main()
