@@ -22,6 +22,7 @@ from wav2lip.faces.tensors import crop_mouths
 
 WEAK_AUC = 0.75  # an expert below it ranks a quarter of the pairs wrong
 MAX_SUGGESTED_WEIGHT = 0.5
+AUGMENTATION = ("flip=0.5", "color_jitter=0.2")  # measured in docs/training.md, "More speakers and augmentation"
 MAX_EXPERT_GAP = 0.3  # sync loss by which a second expert may rate generated frames worse than the training expert
 
 
@@ -64,7 +65,8 @@ class GeneratorRules:
                     ("check that the trainer works", commands.overfit_test()),
                     ("try a lower rate", commands.rerun(rate)),
                 ])  # fmt: skip
-        return rules.diagnose_trend(self.context, trend, "L1", trivial) or Diagnosis(Kind.LEARNING, figures)
+        augment = ("or mirror faces and vary their colors", self.context.commands.rerun(*AUGMENTATION, resume=True))
+        return rules.diagnose_trend(self.context, trend, "L1", trivial, [augment]) or Diagnosis(Kind.LEARNING, figures)
 
     def _diagnose_sync(self, history: History) -> list[Diagnosis]:
         auc, last = history.baselines["expert_auc"], history.evaluations[-1].val

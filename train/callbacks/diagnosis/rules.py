@@ -141,13 +141,19 @@ class Trend:
                 f"step {self.best_step}, {self.since} evaluations ago{train}{at_best}")  # fmt: skip
 
 
-def diagnose_trend(context: RunContext, trend: Trend, name: str, scores: str) -> Diagnosis | None:
-    """Return the diagnosis of a loss that overfits or stalls; scores: further figures."""
+def diagnose_trend(
+    context: RunContext, trend: Trend, name: str, scores: str, against_overfitting: Sequence[tuple[str, str]] = ()
+) -> Diagnosis | None:
+    """Return the diagnosis of a loss that overfits or stalls.
+
+    scores: further figures. against_overfitting: further remedies, purpose and command.
+    """
     commands, figures = context.commands, f"{trend.describe(name)}; {scores}"
     slower = commands.rerun(f"learning_rate={context.learning_rate / 5:.1g}", resume=True)
     if trend.is_overfitting:
         return Diagnosis(Kind.OVERFITTING, figures, f"the run memorizes its data, {context.data}", [
             ("stop and use best.pth, or add videos of other speakers; examine the data so far", commands.doctor()),
+            *against_overfitting,
             ("or continue at a lower rate", slower),
         ])  # fmt: skip
     if trend.is_stalled:

@@ -102,6 +102,13 @@ def test_diverging_validation_and_training_loss_is_overfitting():
     assert "0.4000 at step 3000" in diagnosis.figures
 
 
+def test_an_overfitting_generator_is_offered_augmentation():
+    train_l1 = [0.06, 0.05, 0.04, 0.03, 0.025, 0.02]
+    diagnosis = diagnose_generator(l1=[0.06, 0.05, 0.04, 0.045, 0.05, 0.06], train_l1=train_l1)[0]
+    assert diagnosis.kind == Kind.OVERFITTING
+    assert any("flip=0.5 color_jitter=0.2 resume=true" in command for command in list_commands(diagnosis))
+
+
 def test_one_swing_of_the_validation_loss_is_not_overfitting():
     falling_losses = [0.6, 0.5, 0.4, 0.38, 0.36, 0.34]
     assert kinds(diagnose_expert(**GOOD, loss=[0.6, 0.5, 0.4, 0.39, 0.38, 0.8], train_loss=falling_losses)) == [
