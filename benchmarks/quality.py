@@ -59,7 +59,8 @@ NO_SYNC_LOSS, SHUFFLED_AUDIO = "no_sync_loss", "shuffled_audio"
 class Size:
     """Amount of data and training."""
 
-    speakers: int  # one clip each, of which one or two are held out
+    speakers: int  # one or two of which are held out
+    videos: int  # of each speaker
     seconds: float  # length of a clip
     expert_steps: int
     generator_steps: int
@@ -68,8 +69,8 @@ class Size:
 
 
 SIZES = {
-    "full": Size(32, 7, EXPERT_STEPS, GENERATOR_STEPS),
-    "short": Size(12, 5, 200, 200, ("model.width=0.125",), learns_sync=False),
+    "full": Size(32, 1, 7, EXPERT_STEPS, GENERATOR_STEPS),
+    "short": Size(6, 2, 5, 200, 200, ("model.width=0.125",), learns_sync=False),
 }
 
 
@@ -199,7 +200,8 @@ def prepare_speakers(root: Path, size: Size) -> Path:
     """Render and preprocess the same synthetic speakers every time; returns the data root."""
     data = root / "data"
     if not (data / "filelists").is_dir():
-        write_videos(root / "videos", size.speakers, size.seconds, seed=0, videos_per_speaker=1)
+        count = size.speakers * size.videos
+        write_videos(root / "videos", count, size.seconds, seed=0, videos_per_speaker=size.videos)
         videos, out = path_override("videos", root / "videos"), path_override("out", data)
         run_module("preprocess", videos, out, "detector=haar", "test=0")
     return data
@@ -212,7 +214,7 @@ def shuffle_audio(data: Path, copy: Path) -> Path:
     partial = copy.with_name(f"{copy.name}.partial")
     shutil.copytree(data, partial, ignore=shutil.ignore_patterns("packed", "mel.npy"), dirs_exist_ok=True)
     names = (data / "filelists" / "train.txt").read_text().split()
-    for name, other in zip(names, [*names[1:], *names[:1]], strict=True):  # a speaker has one clip
+    for name, other in zip(names, [*names[3:], *names[:3]], strict=True):  # a speaker has one or two clips
         shutil.copyfile(data / other / AUDIO, partial / name / AUDIO)
     partial.rename(copy)
     return copy
