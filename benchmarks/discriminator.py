@@ -3,8 +3,8 @@
     python -m benchmarks.discriminator --demo DIR --seed SEED_OF_THE_DEMO --out DIR [--variants bce hinge ...]
 
 Each variant trains the demo's generator further with `train.wav2lip_gan`, and `control` with `train.wav2lip`, for
-equal steps on equal windows. The demo's unseen talk is then scored against the rendered truth and by the second
-expert, which trained nothing. Finished runs in DIR are not repeated.
+equal steps on equal windows; the first 50 train the discriminator alone. The demo's unseen talk is then scored against
+the rendered truth and by the second expert, which trained nothing. Finished runs in DIR are not repeated.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import argparse
 from collections.abc import Iterable
 from pathlib import Path
 
-from benchmarks.quality import run_module, train
-from wav2lip.demo.commands import path_override
+from benchmarks.finetuning import start_from
+from benchmarks.quality import lip_sync_talk, talk_values, train
 from wav2lip.demo.report import last_scores
-from wav2lip.demo.scores import SECOND, load_experts, score_video
+from wav2lip.demo.scores import load_experts, score_video
 from wav2lip.demo.training import expert_overrides
 from wav2lip.demo.unseen import render_unseen_talk
 
@@ -48,16 +48,11 @@ def run_benchmark(demo: Path, seed: int, out: Path, steps: int, variants: Iterab
         folder = folders[name] = out / name
         trainer = "wav2lip" if name == CONTROL else "wav2lip_gan"
         train(trainer, demo / "data", folder, steps, seed, *expert_overrides(*experts), *COMMON, *VARIANTS[name],
-              path_override("checkpoint_path", demo / "generator" / "last.pth"), "reset_optimizer=true",
-              "model.width=0.25")  # fmt: skip
+              *start_from(demo / "generator" / "last.pth"))  # fmt: skip
     for name, folder in folders.items():
-        result = out / f"{name}.mp4"
-        run_module("wav2lip.infer", "--checkpoint_path", str(folder / "last.pth"), "--face", str(talk.face), "--audio",
-                   str(talk.speech), "--outfile", str(result), "--no_cache")  # fmt: skip
-        scores, validation = score_video(result, talk, scorers, out), last_scores(folder)
-        curve = scores.curves[SECOND]
-        values = (curve.agreement, curve.confidence, scores.psnr_mouth, scores.ssim_mouth, scores.sharpness,
-                  scores.opening_correlation, validation["psnr_mouth"], validation["sharpness"])  # fmt: skip
+        result, validation = lip_sync_talk(folder / "last.pth", talk, out / f"{name}.mp4"), last_scores(folder)
+        scores = score_video(result, talk, scorers, out)
+        values = *talk_values(scores), validation["psnr_mouth"], validation["sharpness"]
         print(f"| {name} | {' | '.join(f'{value:.2f}' for value in values)} |", flush=True)
 
 

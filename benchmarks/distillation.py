@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.quality import SIZES, prepare_speakers, run_module, train
+from benchmarks.quality import SIZES, lip_sync_talk, prepare_speakers, train
 from models import Wav2Lip
 from wav2lip.checkpoints import load_network
 from wav2lip.demo.commands import path_override
@@ -97,9 +97,8 @@ def run_benchmark(out: Path, widths: Sequence[float], steps: int, seed: int, opt
 
     def measure(name: str, folder: Path, seed: int, *overrides: str) -> Path:
         seconds = train_generator(data, folder, experts, steps, seed, *overrides)
-        checkpoint, result = folder / "last.pth", folder / "result.mp4"
-        run_module("wav2lip.infer", "--checkpoint_path", str(checkpoint), "--face", str(talk.face), "--audio",
-                   str(talk.speech), "--outfile", str(result), "--no_cache")  # fmt: skip
+        checkpoint = folder / "last.pth"
+        result = lip_sync_talk(checkpoint, talk, folder / "result.mp4")
         print(row(name, checkpoint, seconds, score_video(result, talk, scorers, folder)), flush=True)
         return checkpoint
 

@@ -10,15 +10,16 @@ of 1 to 4 frames away.
 from __future__ import annotations
 
 import argparse
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 
 from models import SyncNet
+from wav2lip.audio import load_wav
+from wav2lip.audio.windows import SAMPLES_PER_FRAME
 from wav2lip.checkpoints import load_network
 from wav2lip.dataset.clip import AUDIO, Clip
 from wav2lip.dataset.filelist import read_filelist
@@ -34,7 +35,8 @@ Degrade = Callable[[np.ndarray], np.ndarray]
 
 def compress(image: np.ndarray) -> np.ndarray:
     """Encode and decode as JPEG of quality 50."""
-    return cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 50])[1], cv2.IMREAD_COLOR)
+    _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 50])  # OpenCV encodes BGR
+    return cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
 
 
 def blur(image: np.ndarray) -> np.ndarray:
@@ -64,13 +66,15 @@ CONDITIONS: dict[str, Degrade] = {
 }
 
 
-def write_degraded(clip: Clip, folder: Path, degrade: Degrade, size: int) -> Clip:
-    """Write a copy of a clip with degraded faces of the network's size."""
-    folder.mkdir(parents=True)
-    shutil.copyfile(clip.path / AUDIO, folder / AUDIO)
-    for frame in clip.frames.tolist():
-        cv2.imwrite(str(folder / f"{frame}.png"), degrade(cv2.cvtColor(clip.read(frame, size), cv2.COLOR_RGB2BGR)))
-    return Clip.open(folder)
+def embed_degraded(expert: SyncNetExpert, clip: Clip, degrade: Degrade) -> Embedding:
+    """Embed a clip with degraded faces of the network's size."""
+    first, last, present = int(clip.frames[0]), int(clip.frames[-1]), set(clip.frames.tolist())
+    size = expert.network.resolution
+    faces = (degrade(clip.read(n, size)) if n in present else None for n in range(first, last + 1))
+    wav = load_wav(clip.path / AUDIO)[first * SAMPLES_PER_FRAME :]
+    lips, audio = (torch.cat(blocks).numpy() for blocks in zip(*expert.embed_stream(faces, wav), strict=True))
+    (starts,) = np.nonzero(~np.isnan(lips).any(axis=1))
+    return Embedding(starts, lips[starts], audio)
 
 
 def shifted_cosines(embeddings: Sequence[Embedding], shift: int) -> np.ndarray:
@@ -100,12 +104,7 @@ def auc(positive: np.ndarray, negative: np.ndarray) -> float:
 
 def measure(expert: SyncNetExpert, clips: Sequence[Clip], degrade: Degrade) -> list[float]:
     """Return balanced accuracy, AUC, and the AUC against each of NEAR_SHIFTS."""
-    with tempfile.TemporaryDirectory() as folder:
-        degraded = [
-            write_degraded(clip, Path(folder) / str(n), degrade, expert.network.resolution)
-            for n, clip in enumerate(clips)
-        ]
-        embeddings = [expert.embed(clip) for clip in degraded]
+    embeddings = [embed_degraded(expert, clip, degrade) for clip in clips]
     positive, negative = shifted_cosines(embeddings, 0), negative_cosines(embeddings)
     accuracy = (np.mean(positive > THRESHOLD) + np.mean(negative <= THRESHOLD)) / 2
     near = [

@@ -31,11 +31,12 @@ from wav2lip.demo.training import (
     GENERATOR_OVERRIDES,
     SECOND_SEED,
     SECOND_WIDTH,
+    WIDTH,
     expert_overrides,
 )
 from wav2lip.faces.tensors import generator_input, to_network
+from wav2lip.sync.expert import MAX_SHIFT
 
-MAX_SHIFT = 15  # frames
 EXPERT_STEPS, GENERAL_STEPS = 900, 400  # on the general data; the generator starts from the demo's
 EXPERT_FINETUNE_STEPS = 200
 PEOPLE_FRACTION = 0.4  # share of the samples of the general training that is not synthetic
@@ -70,7 +71,7 @@ METRICS = (
 def train_general_experts(args: argparse.Namespace, data: Path) -> tuple[Path, Path]:
     """Train the expert and the judge on the demo's speakers and on other people; return their checkpoints."""
     folders = args.out / "general_expert", args.out / "judge"
-    for folder, seed, width in zip(folders, (args.seed, args.seed + SECOND_SEED), (0.25, SECOND_WIDTH), strict=True):
+    for folder, seed, width in zip(folders, (args.seed, args.seed + SECOND_SEED), (WIDTH, SECOND_WIDTH), strict=True):
         train("syncnet", data, folder, EXPERT_STEPS, seed, *EXPERT_OVERRIDES, f"model.width={width}",
               path_override("replay_root", args.people), f"replay_fraction={PEOPLE_FRACTION}")  # fmt: skip
     return folders[0] / "last.pth", folders[1] / "last.pth"
@@ -97,7 +98,7 @@ def run_benchmark(args: argparse.Namespace) -> None:
     """Train everything, evaluate the generators and print the table."""
     data = args.demo / "data"
     general_expert, judge = train_general_experts(args, data)
-    expert = finetune_expert(args, general_expert, args.out / "expert", data, args.seed, 0.25)
+    expert = finetune_expert(args, general_expert, args.out / "expert", data, args.seed, WIDTH)
     if args.judge_sees_person:
         seed = args.seed + SECOND_SEED
         judge = finetune_expert(args, judge, args.out / "judge_of_person", data, seed, SECOND_WIDTH)
@@ -146,8 +147,7 @@ def error_curve(generator: Wav2Lip, clip: Clip) -> np.ndarray:
         windows = np.stack([mel[None, :, column : column + WINDOW_COLUMNS] for column in columns])
         with torch.inference_mode():
             generated = torch.cat([
-                generator(mels, faces)
-                for mels, faces in zip(torch.from_numpy(windows).split(32), inputs.split(32), strict=True)
+                generator(*batch) for batch in zip(torch.from_numpy(windows).split(32), inputs.split(32), strict=True)
             ])  # fmt: skip
         errors.append(255 * float((generated[..., size // 2 :, :] - truth).abs().mean()))
     return np.array(errors)

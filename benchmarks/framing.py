@@ -11,8 +11,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks.quality import run_module
-from wav2lip.demo.scores import SECOND, load_experts, score_video
+from benchmarks.quality import lip_sync_talk, talk_values
+from wav2lip.demo.scores import load_experts, score_video
 from wav2lip.demo.unseen import render_unseen_talk
 
 BOTTOM_PADS = (0, 5, 10)  # pixels
@@ -26,14 +26,9 @@ def run_benchmark(generators: dict[str, Path], demo: Path, seed: int, out: Path,
     print(f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|", flush=True)
     for name, checkpoint in generators.items():
         for bottom in pads:
-            result = out / f"{name}-{bottom}.mp4"
-            run_module("wav2lip.infer", "--checkpoint_path", str(checkpoint), "--face", str(talk.face), "--audio",
-                       str(talk.speech), "--outfile", str(result), "--pads", "0", str(bottom), "0", "0",
-                       "--no_cache")  # fmt: skip
-            scores = score_video(result, talk, scorers, out)
-            curve = scores.curves[SECOND]
-            values = (curve.agreement, curve.confidence, scores.psnr_mouth, scores.ssim_mouth, scores.sharpness,
-                      scores.opening_correlation)  # fmt: skip
+            pads_flag = "--pads", "0", str(bottom), "0", "0"
+            result = lip_sync_talk(checkpoint, talk, out / f"{name}-{bottom}.mp4", *pads_flag)
+            values = talk_values(score_video(result, talk, scorers, out))
             print(f"| {name} | 0 {bottom} 0 0 | {' | '.join(f'{value:.2f}' for value in values)} |", flush=True)
 
 

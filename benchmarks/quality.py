@@ -32,7 +32,7 @@ from wav2lip.cli import run as run_entry_point
 from wav2lip.dataset.clip import AUDIO
 from wav2lip.demo.commands import path_override
 from wav2lip.demo.report import last_scores
-from wav2lip.demo.scores import SECOND, load_experts, score_video
+from wav2lip.demo.scores import SECOND, VideoScores, load_experts, score_video
 from wav2lip.demo.training import (
     EXPERT_OVERRIDES,
     EXPERT_STEPS,
@@ -43,7 +43,7 @@ from wav2lip.demo.training import (
     expert_overrides,
     trainer_command,
 )
-from wav2lip.demo.unseen import render_unseen_talk
+from wav2lip.demo.unseen import UnseenTalk, render_unseen_talk
 from wav2lip.errors import InputError
 from wav2lip.evaluation.metrics import HIGHER, LOWER, ONE, ZERO
 from wav2lip.evaluation.metrics.base import badness
@@ -107,13 +107,12 @@ EXTRA_SCORES = (
 TALK_SCORES = (
     "agreement",
     "confidence",
-    "truth_agreement",
-    "truth_confidence",
     "talk_psnr_mouth",
     "talk_ssim_mouth",
     "talk_sharpness",
     "opening_correlation",
-)  # of an unseen talk, beside its rendered truth; reported
+)  # of an unseen talk; reported
+TRUE_TALK_SCORES = ("truth_agreement", "truth_confidence")  # of its rendered truth
 
 Scores = dict[str, float]
 
@@ -184,16 +183,27 @@ def train_and_score(out: Path, size: Size, seed: int, ablation: str | None = Non
 def score_talk(speakers: Path, folder: Path) -> Scores:
     """Lip-sync an unseen speaker to unseen speech; return the scores beside those of the rendered truth."""
     talk = render_unseen_talk(folder / "talk", speakers / "videos", speakers / "data", seed=0)
-    result = folder / "talk" / "result.mp4"
-    run_module("wav2lip.infer", "--checkpoint_path", str(folder / "generator" / "last.pth"), "--face", str(talk.face),
-               "--audio", str(talk.speech), "--outfile", str(result), "--no_cache")  # fmt: skip
+    result = lip_sync_talk(folder / "generator" / "last.pth", talk, folder / "talk" / "result.mp4")
     paths = folder / "expert" / "last.pth", folder / "second_expert" / "last.pth"
     experts = load_experts(*paths, speakers / "data")
     generated, truth = (score_video(video, talk, experts, folder / "talk") for video in (result, talk.truth))
-    curve, true_curve = generated.curves[SECOND], truth.curves[SECOND]
-    values = (curve.agreement, curve.confidence, true_curve.agreement, true_curve.confidence, generated.psnr_mouth,
-              generated.ssim_mouth, generated.sharpness, generated.opening_correlation)  # fmt: skip
-    return dict(zip(TALK_SCORES, values, strict=True))
+    true_curve = truth.curves[SECOND]
+    values = *talk_values(generated), true_curve.agreement, true_curve.confidence
+    return dict(zip((*TALK_SCORES, *TRUE_TALK_SCORES), values, strict=True))
+
+
+def lip_sync_talk(checkpoint: Path, talk: UnseenTalk, result: Path, *flags: str) -> Path:
+    """Lip-sync the face of a talk to its speech with a generator, and further flags of `wav2lip.infer`."""
+    run_module("wav2lip.infer", "--checkpoint_path", str(checkpoint), "--face", str(talk.face), "--audio",
+               str(talk.speech), "--outfile", str(result), "--no_cache", *flags)  # fmt: skip
+    return result
+
+
+def talk_values(video: VideoScores) -> tuple[float, ...]:
+    """Return the scores named by TALK_SCORES: sync by the second expert, then the image against the rendered truth."""
+    curve = video.curves[SECOND]
+    return (curve.agreement, curve.confidence, video.psnr_mouth, video.ssim_mouth, video.sharpness,
+            video.opening_correlation)  # fmt: skip
 
 
 def prepare_speakers(root: Path, size: Size) -> Path:
@@ -275,7 +285,11 @@ def read_record(path: Path, size: str) -> dict[str, Any]:
 
 def summarize(size: str, seeds: list[int], scores: list[Scores]) -> dict[str, Any]:
     """Build the record of a run."""
-    names = [name for name in (*CRITERIA, *EXTRA_SCORES, *TALK_SCORES) if all(name in one for one in scores)]
+    names = [
+        name
+        for name in (*CRITERIA, *EXTRA_SCORES, *TALK_SCORES, *TRUE_TALK_SCORES)
+        if all(name in one for one in scores)
+    ]
     spread = {name: stdev(one[name] for one in scores) if len(scores) > 1 else 0.0 for name in names}
     return {
         "size": size,

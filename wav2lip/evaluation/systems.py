@@ -62,9 +62,9 @@ def _check_speech(files: Sequence[Path]) -> None:
     names = {TRUE, SHUFFLED}
     for file in files:
         probe(file).require_audio()
-        if file.stem in names:
+        if file.stem.casefold() in names:  # the name of a folder, also where case does not distinguish files
             raise InputError(f"--speech: {file}: the name {file.stem} is taken; rename the file")
-        names.add(file.stem)
+        names.add(file.stem.casefold())
 
 
 def _build_list_systems(checkpoints: Mapping[str, Path], args: Namespace) -> list[System]:
@@ -106,7 +106,7 @@ def _check_comparison(checkpoints: Mapping[str, Path], folders: Mapping[str, Pat
         raise InputError("--truth: must not be set with checkpoints, which are compared on --data_root; remove it")
     if args.filelist is not None and args.protocol is None:
         raise InputError("--filelist: requires --protocol, which defines its lines; set both")
-    if args.speech and (args.data_root is None or args.protocol is not None):
+    if args.speech and (not checkpoints or args.protocol is not None):
         raise InputError("--speech: requires checkpoints on the clips of --data_root, without --protocol")
     if args.protocol is not None and folders:
         raise InputError(f"{next(iter(folders.values()))}: is a folder; --protocol only runs checkpoints")

@@ -155,7 +155,11 @@ def test_checkpoint_runs_with_recordings(data_root, generator_files, expert_file
 
 @pytest.mark.parametrize(
     ("names", "message"),
-    [(["true.wav"], "the name true is taken"), (["a.wav", "b/a.wav"], "the name a is taken")],
+    [
+        (["true.wav"], "the name true is taken"),
+        (["a.wav", "b/a.wav"], "the name a is taken"),
+        (["a.wav", "b/A.wav"], "the name A is taken"),
+    ],
 )
 def test_recordings_need_names_of_their_own(names, message, data_root, generator_files, speech_file, tmp_path):
     files = [tmp_path / name for name in names]
@@ -241,6 +245,10 @@ def test_system_that_cannot_be_measured_ends_the_command(caplog):
         (
             ["checkpoint", "--checkpoint_path", "a", "--data_root", "b", "--speech", "none.wav"],
             "none.wav: no such file",
+        ),
+        (
+            ["compare", "a=.", "--data_root", ".", "--speech", "none.wav"],
+            "--speech: requires checkpoints",
         ),
         (["videos", "--generated", "nowhere"], "nowhere: no such folder or video"),
         (["videos", "--generated", ".", "--workers", "0"], "--workers=0"),

@@ -70,6 +70,10 @@ class Commands:
         start = ["python"] if self.processes == 1 else ["torchrun", f"--nproc_per_node={self.processes}"]
         return shlex.join([*start, "-m", self.module, *unchanged, *changes])
 
+    def sets(self, *keys: str) -> bool:
+        """Return True if the run's command sets one of the keys."""
+        return any(override.partition("=")[0] in keys for override in self.overrides)
+
     def overfit_test(self) -> str:
         """Return the command of the overfit self-test, for which one process is enough."""
         overrides = [o for o in self.overrides if o.partition("=")[0] not in START_KEYS and o != "recipe=finetune"]

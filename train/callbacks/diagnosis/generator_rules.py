@@ -52,6 +52,7 @@ class GeneratorRules:
     def _diagnose_reconstruction(self, history: History) -> Diagnosis:
         """Compare L1 with the mean mouth, which a static head makes hard to beat: a falling L1 is accepted too."""
         trend, losses, baselines = Trend(history, "l1"), history.val("l1"), history.baselines
+        commands = self.context.commands
         trivial = (f"the mean mouth in every frame has {baselines['l1_of_mean']:.4f}, the reference's mouth "
                    f"{baselines['l1_of_copy']:.4f}")  # fmt: skip
         figures = f"validation L1 {trend.now:.4f} ({losses[0]:.4f} at step {history.evaluations[0].step}); {trivial}"
@@ -59,14 +60,15 @@ class GeneratorRules:
             if len(losses) < rules.RECENT_EVALUATIONS:
                 return Diagnosis(Kind.TOO_EARLY, figures)
             if losses[-1] > rules.FALL_FACTOR * losses[max(0, len(losses) - 1 - rules.STALL_EVALUATIONS)]:
-                commands, rate = self.context.commands, f"learning_rate={self.context.learning_rate / 5:.1g}"
+                rate = f"learning_rate={self.context.learning_rate / 5:.1g}"
                 cause = "a learning rate too high or far too low, or sync and GAN weights that leave L1 too little"
                 return Diagnosis(Kind.NOT_LEARNING, figures, cause, [
                     ("check that the trainer works", commands.overfit_test()),
                     ("try a lower rate", commands.rerun(rate)),
                 ])  # fmt: skip
-        augment = ("or mirror faces and vary their colors", self.context.commands.rerun(*AUGMENTATION, resume=True))
-        return rules.diagnose_trend(self.context, trend, "L1", trivial, [augment]) or Diagnosis(Kind.LEARNING, figures)
+        remedy = ("or mirror faces and vary their colors", commands.rerun(*AUGMENTATION, resume=True))
+        augment = [] if commands.sets("flip", "color_jitter") else [remedy]
+        return rules.diagnose_trend(self.context, trend, "L1", trivial, augment) or Diagnosis(Kind.LEARNING, figures)
 
     def _diagnose_sync(self, history: History) -> list[Diagnosis]:
         auc, last = history.baselines["expert_auc"], history.evaluations[-1].val

@@ -107,6 +107,10 @@ def test_an_overfitting_generator_is_offered_augmentation():
     diagnosis = diagnose_generator(l1=[0.06, 0.05, 0.04, 0.045, 0.05, 0.06], train_l1=train_l1)[0]
     assert diagnosis.kind == Kind.OVERFITTING
     assert any("flip=0.5 color_jitter=0.2 resume=true" in command for command in list_commands(diagnosis))
+    augmented = replace(CONTEXT, commands=replace(COMMANDS, overrides=[*COMMANDS.overrides, "color_jitter=0.1"]))
+    diagnosis = diagnose_generator(augmented, l1=[0.06, 0.05, 0.04, 0.045, 0.05, 0.06], train_l1=train_l1)[0]
+    assert diagnosis.kind == Kind.OVERFITTING
+    assert not any("flip" in command for command in list_commands(diagnosis))
 
 
 def test_one_swing_of_the_validation_loss_is_not_overfitting():
