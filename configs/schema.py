@@ -122,6 +122,7 @@ class TrainingConfig:
     box_jitter: Annotated[float, Range(minimum=0, below=0.5)]
     flip: Annotated[float, Range(minimum=0, maximum=1)]
     color_jitter: Annotated[float, Range(minimum=0, below=1)]
+    augmentation_start: Annotated[float, Range(minimum=0, below=1)]
     num_workers: Natural | Literal["auto"]
     prefetch_batches: Count
     seed: Natural
@@ -169,6 +170,11 @@ class TrainingConfig:
             raise InputError("reset_optimizer=true: needs weights to start from; add checkpoint_path=FILE")
         if self.lr_schedule == "cosine" and self.max_steps is None:
             raise InputError("lr_schedule=cosine: needs the step at which the rate reaches 0; add max_steps=...")
+        if self.augmentation_start and not self.max_steps:
+            raise InputError(
+                f"augmentation_start={self.augmentation_start}: is a share of max_steps; set that too, or "
+                "augmentation_start=0"
+            )
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise InputError(
                 f"betas={format_value(self.betas)}: must be two numbers from 0 to below 1, for example [0.9,0.999]"

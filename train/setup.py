@@ -143,10 +143,14 @@ def place_frozen(fabric: Fabric, network: nn.Module) -> nn.Module:
     return network.requires_grad_(False).to(fabric.device).to(memory_format=torch.channels_last)
 
 
-def augment(cfg: DictConfig, dataset: BatchDataset) -> BatchDataset:
-    """Augment the training samples, if configured; those of validations stay as they are."""
+def augment(cfg: DictConfig, dataset: BatchDataset, processes: int) -> BatchDataset:
+    """Augment the training samples, if configured, from the configured step on; those of validations never."""
     augmentation = Augmentation(cfg.box_jitter, cfg.flip, cfg.color_jitter)
-    return AugmentedDataset(dataset, augmentation, cfg.seed) if augmentation else dataset
+    if not augmentation:
+        return dataset
+    first_step = round(cfg.augmentation_start * (cfg.max_steps or 0))
+    first_sample = first_step * cfg.grad_accum_steps * processes * cfg.batch_size
+    return AugmentedDataset(dataset, augmentation, cfg.seed, first_sample)
 
 
 def build_loop(
@@ -167,7 +171,7 @@ def build_loop(
     def train_batches(first: int) -> Iterator[Any]:
         sampler = ResumableSampler(cfg.batch_size, first, fabric.global_rank, fabric.world_size)
         pin = fabric.device.type == "cuda"
-        dataset = augment(cfg, train_set)
+        dataset = augment(cfg, train_set, fabric.world_size)
         batches = load_batches(dataset, sampler, cfg.batch_size, cfg.num_workers, pin, cfg.prefetch_batches)
         return network_inputs(throughput.time_batches(batches), fabric.device)
 

@@ -201,6 +201,8 @@ def test_configured_sync_weight_counts_after_a_resume(noise_data, expert, tmp_pa
     (["sync_ramp_steps=-5"], "sync_ramp_steps=-5"),
     (["sync_start=1"], "sync_start=1"),
     (["sync_start=0.5", "max_steps=null"], "sync_start=0.5: is a share of max_steps"),
+    (["augmentation_start=1"], "augmentation_start=1"),
+    (["augmentation_start=0.5", "max_steps=null"], "augmentation_start=0.5: is a share of max_steps"),
     (["freeze=[face_encoder_blocks,audio_encoder,face_decoder_blocks,output_block]"], "nothing to train"),
     (["freeze=[ear]"], "freeze=[ear]"),
     (["device=tpuu"], "device=tpuu"),

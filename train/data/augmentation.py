@@ -49,11 +49,12 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class AugmentedDataset:
-    """Samples with augmented frames."""
+    """Samples with augmented frames, from the batch of one sample on."""
 
     dataset: BatchDataset
     augmentation: Augmentation
     seed: int
+    first: int = 0  # number of the first augmented sample
 
     @property
     def clips(self) -> Sequence[str]:
@@ -68,6 +69,8 @@ class AugmentedDataset:
     def __getitems__(self, numbers: Sequence[int]) -> Any:
         """Read the batch of the samples with these numbers."""
         batch = self.dataset.__getitems__(numbers)
+        if max(numbers) < self.first:
+            return batch
         return batch.map_frames(lambda frames: self.augmentation.apply(frames, numbers, self.seed))
 
 

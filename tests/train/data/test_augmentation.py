@@ -4,9 +4,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from tests.helpers.training import open_noise
 from train.data.augmentation import Augmentation, AugmentedDataset, move_edges
+from train.setup import augment
 
 
 def test_move_edges_equals_a_crop_of_the_moved_box():
@@ -62,6 +64,25 @@ def test_no_augmentation_changes_nothing(noise_root):
     plain = dataset.__getitems__([4, 5])
     assert not Augmentation()
     assert torch.equal(none.target, plain.target) and torch.equal(none.reference, plain.reference)
+
+
+def test_batches_before_the_first_augmented_sample_are_unchanged(noise_root):
+    dataset = open_noise(noise_root, "generator", "clips")
+    augmented = AugmentedDataset(dataset, Augmentation(flip=1), seed=0, first=8)
+    before, after = ([4, 5, 6, 7], [8, 9, 10, 11])
+    assert torch.equal(augmented.__getitems__(before).target, dataset.__getitems__(before).target)
+    assert torch.equal(augmented.__getitems__(after).target, dataset.__getitems__(after).target.flip(3))
+
+
+def test_augmentation_start_is_a_share_of_the_samples_of_all_processes(noise_root):
+    dataset = open_noise(noise_root, "generator", "clips")
+    cfg = OmegaConf.create({"box_jitter": 0, "flip": 0.5, "color_jitter": 0, "augmentation_start": 0.25, "seed": 0,
+                            "max_steps": 400, "grad_accum_steps": 2, "batch_size": 8})  # fmt: skip
+    assert augment(cfg, dataset, processes=4).first == 100 * 2 * 4 * 8
+    cfg.augmentation_start, cfg.max_steps = 0, None
+    assert augment(cfg, dataset, processes=4).first == 0
+    cfg.flip = 0
+    assert augment(cfg, dataset, processes=4) is dataset
 
 
 def test_frames_of_the_expert_are_augmented_too(noise_root):
