@@ -123,6 +123,7 @@ class TrainingConfig:
     flip: Annotated[float, Range(minimum=0, maximum=1)]
     color_jitter: Annotated[float, Range(minimum=0, below=1)]
     augmentation_start: Annotated[float, Range(minimum=0, below=1)]
+    mel_shift: Annotated[int, Range(minimum=0, maximum=20)]
     num_workers: Natural | Literal["auto"]
     prefetch_batches: Count
     seed: Natural

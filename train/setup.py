@@ -145,7 +145,7 @@ def place_frozen(fabric: Fabric, network: nn.Module) -> nn.Module:
 
 def augment(cfg: DictConfig, dataset: BatchDataset, processes: int) -> BatchDataset:
     """Augment the training samples, if configured, from the configured step on; those of validations never."""
-    augmentation = Augmentation(cfg.box_jitter, cfg.flip, cfg.color_jitter)
+    augmentation = Augmentation(cfg.box_jitter, cfg.flip, cfg.color_jitter, cfg.mel_shift)
     if not augmentation:
         return dataset
     first_step = round(cfg.augmentation_start * (cfg.max_steps or 0))

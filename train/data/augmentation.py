@@ -1,4 +1,4 @@
-"""Augmentation of the training samples: other boxes, mirrored faces and other colors.
+"""Augmentation of the training samples: other boxes, mirrored faces, other colors and other voices.
 
 All frames of a sample change equally, so that motion over time, the identity and the sync with the audio stay true.
 Each change is a function of the seed and the sample number.
@@ -19,22 +19,30 @@ from train.data.samples import BatchDataset
 from train.data.sources import ReadCost
 
 BOX_STREAM = 1 << 32  # random stream; samples use lower ones
-FLIP_STREAM, COLOR_STREAM = BOX_STREAM + 1, BOX_STREAM + 2
+FLIP_STREAM, COLOR_STREAM, MEL_STREAM = BOX_STREAM + 1, BOX_STREAM + 2, BOX_STREAM + 3
 WORD_RANGE = float(1 << 63)
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random changes of the frames of a sample."""
+    """Random changes of the frames and of the audio of a sample."""
 
     box_jitter: float = 0.0  # largest move of an edge of the box, in crop sizes, in [0, 0.5)
     flip: float = 0.0  # probability of a mirrored face
     color_jitter: float = 0.0  # largest relative change of each color channel, in [0, 1)
+    mel_shift: int = 0  # largest shift of the mel spectrogram along frequency, in bands
 
     def __bool__(self) -> bool:
-        return any((self.box_jitter, self.flip, self.color_jitter))
+        return any((self.box_jitter, self.flip, self.color_jitter, self.mel_shift))
 
-    def apply(self, frames: Tensor, numbers: Sequence[int], seed: int) -> Tensor:
+    def apply_to_mels(self, mels: Tensor, numbers: Sequence[int], seed: int) -> Tensor:
+        """Shift the mels (B, K, 80, 16) of the samples with these numbers along frequency, as another voice would."""
+        if not self.mel_shift:
+            return mels
+        words = CounterRNG(seed, MEL_STREAM).draw(numbers)[:, 0]
+        return shift_bands(mels, (words % (2 * self.mel_shift + 1) - self.mel_shift).to(mels.device))
+
+    def apply_to_frames(self, frames: Tensor, numbers: Sequence[int], seed: int) -> Tensor:
         """Change the frames (B, T, S, S, 3) uint8 RGB of the samples with these numbers."""
         if self.box_jitter:
             frames = move_edges(frames, self.box_jitter * draw_signed(numbers, seed, BOX_STREAM).to(frames.device))
@@ -49,12 +57,12 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class AugmentedDataset:
-    """Samples with augmented frames, from the batch of one sample on."""
+    """Samples with augmented audio and, from the batch of one sample on, augmented frames."""
 
     dataset: BatchDataset
     augmentation: Augmentation
     seed: int
-    first: int = 0  # number of the first augmented sample
+    first: int = 0  # number of the first sample with augmented frames
 
     @property
     def clips(self) -> Sequence[str]:
@@ -69,9 +77,10 @@ class AugmentedDataset:
     def __getitems__(self, numbers: Sequence[int]) -> Any:
         """Read the batch of the samples with these numbers."""
         batch = self.dataset.__getitems__(numbers)
+        batch = batch.map_mels(lambda mels: self.augmentation.apply_to_mels(mels, numbers, self.seed))
         if max(numbers) < self.first:
             return batch
-        return batch.map_frames(lambda frames: self.augmentation.apply(frames, numbers, self.seed))
+        return batch.map_frames(lambda frames: self.augmentation.apply_to_frames(frames, numbers, self.seed))
 
 
 def draw_signed(numbers: Sequence[int], seed: int, stream: int) -> Tensor:
@@ -99,3 +108,13 @@ def move_edges(frames: Tensor, edges: Tensor) -> Tensor:
 def scale_channels(frames: Tensor, gains: Tensor) -> Tensor:
     """Multiply the color channels of frames (B, T, S, S, 3) uint8 by gains (B, 3), clipped at 255."""
     return (frames * gains[:, None, None, None, :]).round_().clamp_(max=255).to(torch.uint8)
+
+
+def shift_bands(mels: Tensor, bands: Tensor) -> Tensor:
+    """Move mels (B, K, 80, 16) up by bands (B,) int64, negative: down; the outermost band is repeated.
+
+    A coarse form of vocal tract length perturbation (Jaitly and Hinton 2013): a smaller speaker has higher formants.
+    """
+    count = mels.shape[2]
+    sources = (torch.arange(count, device=mels.device) - bands[:, None]).clamp(0, count - 1)
+    return mels.gather(2, sources[:, None, :, None].expand_as(mels))

@@ -58,6 +58,10 @@ class SyncNetBatch(NamedTuple):
         """Change the frames of each sample by a function of frames (B, 5, size, size, 3) uint8."""
         return self._replace(frames=change(self.frames))
 
+    def map_mels(self, change: Callable[[Tensor], Tensor]) -> SyncNetBatch:
+        """Change the audio of each sample by a function of mels (B, K, 80, 16)."""
+        return self._replace(mel=change(self.mel))
+
     def from_second_dataset(self) -> SyncNetBatch:
         """Move the positions away from those of any clip of a first data set."""
         return self._replace(
@@ -106,6 +110,10 @@ class GeneratorBatch(NamedTuple):
         """Change target and reference of each sample together by a function of frames (B, 10, size, size, 3) uint8."""
         target, reference = change(torch.cat([self.target, self.reference], dim=1)).chunk(2, dim=1)
         return self._replace(target=target, reference=reference)
+
+    def map_mels(self, change: Callable[[Tensor], Tensor]) -> GeneratorBatch:
+        """Change the generator's audio of each sample by a function of mels (B, K, 80, 16); the expert's stays."""
+        return self._replace(frame_mels=change(self.frame_mels.squeeze(2)).unsqueeze(2))
 
     def from_second_dataset(self) -> GeneratorBatch:
         """Return the batch unchanged: it carries no positions."""

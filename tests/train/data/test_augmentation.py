@@ -7,7 +7,7 @@ import torch
 from omegaconf import OmegaConf
 
 from tests.helpers.training import open_noise
-from train.data.augmentation import Augmentation, AugmentedDataset, move_edges
+from train.data.augmentation import Augmentation, AugmentedDataset, move_edges, shift_bands
 from train.setup import augment
 
 
@@ -26,19 +26,19 @@ def test_move_edges_equals_a_crop_of_the_moved_box():
 
 def test_color_jitter_scales_each_channel_of_a_sample_by_one_gain():
     frames = torch.full((8, 3, 4, 4, 3), 100, dtype=torch.uint8)
-    jittered = Augmentation(color_jitter=0.2).apply(frames, range(8), seed=0)
+    jittered = Augmentation(color_jitter=0.2).apply_to_frames(frames, range(8), seed=0)
     pixels = jittered.flatten(1, 3)
     assert torch.equal(pixels, pixels[:, :1].expand_as(pixels))  # all pixels of all frames of a sample alike
     gains = pixels[:, 0].float() / 100
     assert gains.min() >= 0.8 and gains.max() <= 1.2
     assert gains.std(dim=0).min() > 0.05 and gains.std(dim=1).min() > 0  # samples and channels differ
-    white = Augmentation(color_jitter=0.2).apply(torch.full_like(frames, 255), range(8), seed=0)
+    white = Augmentation(color_jitter=0.2).apply_to_frames(torch.full_like(frames, 255), range(8), seed=0)
     assert white.max() == 255 and white.min() >= 204  # clipped, not wrapped
 
 
 def test_flip_mirrors_about_its_share_of_the_samples():
     frames = torch.arange(4, dtype=torch.uint8)[None, None, None, :, None].expand(1000, 2, 4, 4, 3)
-    flipped = Augmentation(flip=0.3).apply(frames, range(1000), seed=0)
+    flipped = Augmentation(flip=0.3).apply_to_frames(frames, range(1000), seed=0)
     is_flipped = flipped[:, 0, 0, 0, 0] == 3
     assert is_flipped.float().mean() == pytest.approx(0.3, abs=0.05)
     assert torch.equal(flipped[is_flipped], frames[is_flipped].flip(3))
@@ -56,6 +56,29 @@ def test_augmentation_depends_on_the_sample_number_alone(options, noise_root):
     assert torch.equal(batch.frame_mels, plain.frame_mels)
     assert not torch.equal(batch.target, plain.target)
     assert not torch.equal(batch.reference, plain.reference)
+
+
+def test_shift_bands_moves_rows_and_repeats_the_outermost():
+    mels = torch.arange(80.0)[None, None, :, None].expand(3, 2, 80, 16)
+    up, down, same = shift_bands(mels, torch.tensor([2, -3, 0]))[:, :, :, 0]
+    assert torch.equal(up, torch.tensor([0.0, 0, *range(78)]).expand(2, 80))
+    assert torch.equal(down, torch.tensor([*range(3, 80), 79.0, 79, 79]).expand(2, 80))
+    assert torch.equal(same, mels[2, :, :, 0])
+
+
+def test_mel_shift_moves_all_audio_of_the_generator_alike_and_none_of_the_expert(noise_root):
+    dataset = open_noise(noise_root, "generator", "clips")
+    numbers = list(range(40))
+    batch = AugmentedDataset(dataset, Augmentation(mel_shift=2), seed=0, first=1000).__getitems__(numbers)
+    plain = dataset.__getitems__(numbers)
+    assert torch.equal(batch.window_mel, plain.window_mel) and torch.equal(batch.target, plain.target)
+    shifts = []
+    for shifted, mels in zip(batch.frame_mels[:, :, 0], plain.frame_mels[:, :, 0], strict=True):
+        (shift,) = (k for k in range(-2, 3) if torch.equal(shifted, shift_bands(mels[None], torch.tensor([k]))[0]))
+        shifts.append(shift)
+    assert set(shifts) == {-2, -1, 0, 1, 2}
+    (single,) = AugmentedDataset(dataset, Augmentation(mel_shift=2), seed=0).__getitems__([6]).frame_mels
+    assert torch.equal(single, batch.frame_mels[6])
 
 
 def test_no_augmentation_changes_nothing(noise_root):
@@ -76,8 +99,8 @@ def test_batches_before_the_first_augmented_sample_are_unchanged(noise_root):
 
 def test_augmentation_start_is_a_share_of_the_samples_of_all_processes(noise_root):
     dataset = open_noise(noise_root, "generator", "clips")
-    cfg = OmegaConf.create({"box_jitter": 0, "flip": 0.5, "color_jitter": 0, "augmentation_start": 0.25, "seed": 0,
-                            "max_steps": 400, "grad_accum_steps": 2, "batch_size": 8})  # fmt: skip
+    cfg = OmegaConf.create({"box_jitter": 0, "flip": 0.5, "color_jitter": 0, "mel_shift": 0, "augmentation_start": 0.25,
+                            "seed": 0, "max_steps": 400, "grad_accum_steps": 2, "batch_size": 8})  # fmt: skip
     assert augment(cfg, dataset, processes=4).first == 100 * 2 * 4 * 8
     cfg.augmentation_start, cfg.max_steps = 0, None
     assert augment(cfg, dataset, processes=4).first == 0
