@@ -15,13 +15,17 @@ from train.data.samples import GeneratorInputs
 from train.losses.sync import sync_loss
 from train.sync_expert import embed
 from train.trainable import predict
-from train.validation import image_quality, offset_curve
+from train.validation import audio_sensitivity, image_quality, offset_curve
+from train.validation.audio_sensitivity import AudioSensitivityMeter
 from train.validation.image_quality import ImageQualityMeter, QualityNetworks
 from train.validation.offset_curve import second_names
 from wav2lip.evaluation.metrics.base import LOWER
 from wav2lip.faces.tensors import crop_mouths
 
-BETTER = {"loss": LOWER, "l1": LOWER, "sync": LOWER, "l1_mouth": LOWER, **image_quality.BETTER, **offset_curve.BETTER}
+BETTER = {
+    "loss": LOWER, "l1": LOWER, "sync": LOWER, "l1_mouth": LOWER,
+    **audio_sensitivity.BETTER, **image_quality.BETTER, **offset_curve.BETTER,
+}  # fmt: skip
 BETTER_GAN = {"gan_generator": LOWER}
 BETTER_FEATURES = {"feature_matching": LOWER}  # distance of the discriminator's features
 BETTER_TEACHER = {"teacher": LOWER}  # weighted L1 distance to the frames of the teacher
@@ -48,11 +52,13 @@ def score_generator(
     second_expert: in eval mode; its sync losses are second_sync and second_sync_of_truth.
     compute_losses: returns the trainer's losses for generated frames (B, 3, 5, R, R) and their batch.
     Returns: these losses; the sync loss of the true frames (sync_of_truth), which is the goal, and of the reference
-        frames (sync_of_input), which are the output without a generator; l1_mouth of the lower halves; image quality.
+        frames (sync_of_input), which are the output without a generator; l1_mouth of the lower halves;
+        audio_sensitivity; image quality.
     """
     generator.eval()
     sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=fabric.device))
     quality, count = ImageQualityMeter(quality_networks or QualityNetworks()), 0
+    sensitivity = AudioSensitivityMeter(fabric, generator)
     for batch in batches:
         fake = predict(fabric, generator, batch.frame_mels, batch.faces)
         scores = compute_losses(fake, batch)
@@ -64,10 +70,12 @@ def score_generator(
                     scores[name] = sync_loss(*second_expert(batch.window_mel, crop_mouths(frames)))
         scores["l1_mouth"] = F.l1_loss(crop_mouths(fake), crop_mouths(batch.target))
         quality.update(fake, batch.target)
+        sensitivity.update(fake, batch)
         for name, score in scores.items():
             sums[name] += score.float() * len(fake)
         count += len(fake)
     sums["count"] = torch.tensor(float(count), device=fabric.device)
     total: Any = fabric.all_reduce(dict(sums), reduce_op="sum")
     windows = total.pop("count")
-    return {name: (value / windows).item() for name, value in total.items()} | quality.compute(fabric)
+    means = {name: (value / windows).item() for name, value in total.items()}
+    return means | sensitivity.compute() | quality.compute(fabric)

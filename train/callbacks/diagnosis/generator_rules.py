@@ -23,13 +23,23 @@ from wav2lip.faces.tensors import crop_mouths
 WEAK_AUC = 0.75  # an expert below it ranks a quarter of the pairs wrong
 MAX_SUGGESTED_WEIGHT = 0.5
 AUGMENTATION = ("flip=0.5", "color_jitter=0.2")  # measured in docs/training.md, "More speakers and augmentation"
+# Generators whose lips followed the audio had 0.14 and 0.25, others 0 to 0.012: docs/finetuning.md, "Other audio".
+MIN_AUDIO_SENSITIVITY = 0.02
 MAX_EXPERT_GAP = 0.3  # sync loss by which a second expert may rate generated frames worse than the training expert
 
 
 class GeneratorRules:
     """Diagnoses a generator from its validation L1 and sync loss, against baselines on the same windows."""
 
-    metrics = ("l1", "sync", "sync_of_truth", "sync_of_input", SECOND_SYNC, f"{SECOND_SYNC}_of_truth")
+    metrics = (
+        "l1",
+        "sync",
+        "sync_of_truth",
+        "sync_of_input",
+        SECOND_SYNC,
+        f"{SECOND_SYNC}_of_truth",
+        "audio_sensitivity",
+    )
 
     def __init__(
         self, context: RunContext, *, fabric: Fabric, expert: nn.Module, expert_path: str, sync_threshold: float,
@@ -88,7 +98,21 @@ class GeneratorRules:
             diagnoses.append(Diagnosis(Kind.SYNC_STUCK, losses, cause, [remedy]))
         if SECOND_SYNC in last:
             diagnoses += self._compare_experts(last)
-        return diagnoses
+        return diagnoses + self._diagnose_audio(history)
+
+    def _diagnose_audio(self, history: History) -> list[Diagnosis]:
+        """Ask whether wrong audio raises the error of the mouth, which no expert has to judge."""
+        if len(history.val("audio_sensitivity")) < rules.RECENT_EVALUATIONS:
+            return []
+        sensitivity = history.recent("audio_sensitivity")
+        if sensitivity >= MIN_AUDIO_SENSITIVITY:
+            return []
+        figures = (f"wrong audio raises the error of the mouth by {sensitivity:.1%} (needed: "
+                   f"{MIN_AUDIO_SENSITIVITY:.0%})")  # fmt: skip
+        cause = ("too few steps so far, too little speech, too few people, or audio and lips that do not match; "
+                 "images are sharp long before")  # fmt: skip
+        check = ("check and correct the sync of the data", self.context.commands.sync())
+        return [Diagnosis(Kind.AUDIO_UNUSED, figures, cause, [check])]
 
     def _compare_experts(self, scores: Mapping[str, float]) -> list[Diagnosis]:
         """Compare how far the training expert and a second one rate generated frames below true ones."""

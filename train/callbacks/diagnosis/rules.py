@@ -38,6 +38,7 @@ class Kind(StrEnum):
     WEAK_EXPERT = "weak expert"
     SYNC_STUCK = "sync loss not falling"
     ONE_EXPERT = "pleases its expert alone"
+    AUDIO_UNUSED = "lips do not follow the audio"
 
 
 @dataclass(frozen=True)

@@ -182,6 +182,19 @@ def test_stuck_sync_loss_is_reported_once_it_counts():
     assert Kind.SYNC_STUCK not in kinds(diagnose_generator(**terms | {"sync": [0.31] * 4}))  # as good as the truth
 
 
+@pytest.mark.parametrize(("gains", "expected"), [
+    ([0.0, 0.001, 0.004], [Kind.AUDIO_UNUSED]),
+    ([0.0, 0.001, 0.004, 0.05, 0.14, 0.01], []),  # median of the last three
+    ([0.0, 0.001], []),  # too early
+])  # fmt: skip
+def test_a_generator_that_ignores_the_audio_is_diagnosed_without_an_expert(gains, expected):
+    others = diagnose_generator(l1=[0.03] * len(gains), audio_sensitivity=gains)[1:]
+    assert kinds(others) == expected
+    if expected:
+        assert "wrong audio raises the error of the mouth by 0.1%" in others[0].figures
+        assert "preprocess.sync" in list_commands(others[0])[0]
+
+
 @pytest.mark.parametrize(("second", "expected"), [(0.4, []), (0.9, [Kind.ONE_EXPERT])])
 def test_gap_between_training_expert_and_a_second_one_is_diagnosed(second, expected):
     scores = {"l1": [0.03], "sync": [0.35], "second_sync": [second], "second_sync_of_truth": [0.3]}
