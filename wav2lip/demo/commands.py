@@ -11,12 +11,15 @@ from pathlib import Path
 
 from wav2lip.devices import cpu_count
 
+# Threads that sleep while they wait leave the cores to other work; measured in docs/demo.md. A user's value wins.
+WAIT_POLICY = {"OMP_WAIT_POLICY": "PASSIVE"}
 UNQUOTED_PATH = re.compile(r"[\w./~-]+", re.ASCII)  # paths that Hydra's grammar accepts without quotes
 
 
 def run_command(module: str, *arguments: str | Path) -> None:
     """Run `python -m MODULE`; exit with its exit code if it fails."""
-    process = subprocess.run([sys.executable, "-m", module, *map(str, arguments)], check=False)
+    environment = WAIT_POLICY | os.environ
+    process = subprocess.run([sys.executable, "-m", module, *map(str, arguments)], env=environment, check=False)
     if process.returncode:
         raise SystemExit(process.returncode)
 
@@ -27,7 +30,7 @@ def run_together(commands: Sequence[Sequence[str | Path]]) -> None:
     Exits with the exit code of the first that fails, after all have ended.
     """
     threads = max(1, cpu_count() // len(commands))
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    environment = WAIT_POLICY | os.environ | {"OMP_NUM_THREADS": str(threads)}
     processes = [subprocess.Popen([sys.executable, "-m", *map(str, command)], env=environment) for command in commands]
     try:
         codes = [process.wait() for process in processes]
