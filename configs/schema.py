@@ -36,6 +36,7 @@ class DiscriminatorConfig(NetworkConfig):
     """Group disc."""
 
     spectral_norm: bool
+    init: Literal["he", "pytorch"]
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class GeneratorRecipe(OptimizationRecipe):
 
     mouth_weight: Positive
     teacher_wt: LossWeight
+    disc_init: Literal["he", "pytorch"]
 
 
 @dataclass(frozen=True)
@@ -245,10 +247,11 @@ class Wav2LipGANConfig(Wav2LipConfig):
     disc_warmup_steps: Natural
     disc_loss: Literal["bce", "hinge"]
     disc_spectral_norm: bool
+    disc_init: Literal["he", "pytorch"]
     r1_wt: NonNegative
     r1_interval: Count
     feature_matching_wt: LossWeight
-    disc: DiscriminatorConfig  # after disc_spectral_norm, which an error then names
+    disc: DiscriminatorConfig  # after disc_spectral_norm and disc_init, which an error then names
 
 
 @dataclass(frozen=True)

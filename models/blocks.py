@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 Size = int | tuple[int, int]
+LEAKY_SLOPE = 0.01  # of the discriminator's ReLUs
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class LeakyConvBlock(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, conv: Conv):
         super().__init__()
         self.conv_block = nn.Sequential(
-            nn.Conv2d(in_channels, out_channels, conv.kernel, conv.stride, conv.padding), nn.LeakyReLU(0.01)
+            nn.Conv2d(in_channels, out_channels, conv.kernel, conv.stride, conv.padding), nn.LeakyReLU(LEAKY_SLOPE)
         )
 
     def forward(self, x: Tensor) -> Tensor:

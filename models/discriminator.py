@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from models.blocks import Conv, LeakyConvBlock, fold_time, scale_channels
+from models.blocks import LEAKY_SLOPE, Conv, LeakyConvBlock, fold_time, scale_channels
 from models.resolutions import PUBLISHED_RESOLUTION, Shape, infer_shape, resize_conv, resize_factors
 from models.spectral_norm import accept_both_forms, apply_spectral_norm
 
@@ -37,10 +37,16 @@ def face_encoder(factors: tuple[int, ...]) -> list[list[Conv]]:
 class VisualQualityDiscriminator(nn.Module):
     """Score each frame independently, without audio."""
 
-    def __init__(self, width: float = 1.0, resolution: int = PUBLISHED_RESOLUTION, spectral_norm: bool = False):
+    def __init__(
+        self, width: float = 1.0, resolution: int = PUBLISHED_RESOLUTION, spectral_norm: bool = False,
+        init: str = "pytorch",
+    ):  # fmt: skip
         """width: factor on the published channels, a multiple of 1/16.
         resolution: width and height of the faces in pixels: 96, 192, 288 or 384.
         spectral_norm: divide the weights of each convolution by their largest singular value; see models.spectral_norm.
+        init: distribution of the initial weights: "pytorch", upstream's, or "he" (He et al. 2015, section 2.2). The
+            network has no normalization, so with upstream's each layer shrinks the signal, and the scores of a new
+            network hardly depend on the image; with He's they do from the first step on.
         The published network has width 1 and resolution 96.
         """
         super().__init__()
@@ -55,6 +61,8 @@ class VisualQualityDiscriminator(nn.Module):
                 channels = out
             self.face_encoder_blocks.append(nn.Sequential(*stage))
         self.binary_pred = nn.Sequential(nn.Conv2d(channels, 1, 1), nn.Sigmoid())
+        if init == "he":
+            self.apply(_init_he)
         if spectral_norm:
             apply_spectral_norm(self)
         accept_both_forms(self)
@@ -91,3 +99,11 @@ class VisualQualityDiscriminator(nn.Module):
         return infer_shape(
             state_dict, "face_encoder_blocks.{}.0.conv_block.0.weight", FACE_ENCODER[0][0], len(FACE_ENCODER)
         )
+
+
+def _init_he(module: nn.Module) -> None:
+    """Draw the weights of a convolution so that leaky ReLUs preserve the variance; set its bias to 0."""
+    if isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(module.weight, a=LEAKY_SLOPE)
+        assert module.bias is not None
+        nn.init.zeros_(module.bias)

@@ -76,7 +76,7 @@ def test_recipes_have_the_same_keys_and_differ_for_the_expert():
         assert list(default) == list(recipe)
         assert all(list(default[part]) == list(recipe[part]) for part in ("expert", "generator"))
     assert default.expert != public.expert
-    assert {**default.generator, "mouth_weight": 1.0} == public.generator
+    assert {**default.generator, "mouth_weight": 1.0, "disc_init": "pytorch"} == public.generator
     assert distill.expert == default.expert
     assert {**default.generator, "teacher_wt": 0.5} == distill.generator
 
@@ -170,6 +170,7 @@ def test_schema_has_exactly_the_keys_of_the_config(name):
     ("wav2lip_gan", "disc_wt=high", "a number or a list of [step, weight]"),
     ("wav2lip_gan", "disc_loss=wgan", "one of bce, hinge"),
     ("wav2lip_gan", "disc_spectral_norm=1", "true or false"),
+    ("wav2lip_gan", "disc_init=xavier", "one of he, pytorch"),
     ("wav2lip_gan", "r1_wt=-1", "a number >= 0"),
     ("wav2lip_gan", "r1_interval=0", "an integer >= 1"),
     ("wav2lip_gan", "feature_matching_wt=x", "a number or a list of [step, weight]"),

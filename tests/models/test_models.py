@@ -142,3 +142,19 @@ def test_unknown_resolution_is_rejected():
 def test_width_with_fractional_channels_is_rejected():
     with pytest.raises(ValueError, match="1/16"):
         Wav2Lip(width=0.3)
+
+
+def test_scores_of_a_new_discriminator_depend_on_the_image_with_the_initialization_of_he():
+    """Without normalization, He's (2015, equation 15) preserves the second moment; PyTorch's shrinks the signal."""
+    torch.manual_seed(0)
+    frames, spread = torch.rand(8, 3, 1, 96, 96), {}
+    for init in ("he", "pytorch"):
+        network = VisualQualityDiscriminator(width=0.25, init=init)
+        with torch.no_grad():
+            logits, features = network(frames, return_logits=True, return_features=True)
+        spread[init] = (logits.std() / logits.abs().mean()).item()
+        if init == "he":
+            moments = [(feature**2).mean().item() for feature in (frames, *features)]
+            assert 0.1 * moments[0] < min(moments) and max(moments) < 10 * moments[0]
+    assert spread["he"] > 0.1
+    assert spread["pytorch"] < 0.001
