@@ -76,8 +76,8 @@ def _detect_discriminator(
         kind, remedy = "discriminator collapsed", "a lower disc_learning_rate, or grad_clip_norm=1.0"
     elif has_generator and (max(real, fake) < WON_LOSS or means.get("gan_generator", 0.0) > MAX_GAN_LOSS):
         kind, remedy = "discriminator won", "a lower disc_learning_rate, or train longer without it first"
-    elif max(abs(real - chance_loss), abs(fake - chance_loss)) < DEAD_DISTANCE:
-        kind, remedy = "discriminator dead", "another disc_learning_rate"
+    elif abs((real + fake) / 2 - chance_loss) < DEAD_DISTANCE:  # a constant score, on either side of the threshold
+        kind, remedy = "discriminator dead", "disc_init=he if it starts untrained, or another disc_learning_rate"
     else:
         return
     figures = f"loss {real:.4f} on real and {fake:.4f} on generated frames, {chance_loss:.4f} at chance"
