@@ -2,9 +2,9 @@
 
     python -m benchmarks.discriminator --demo DIR --seed SEED_OF_THE_DEMO --out DIR [--variants bce hinge ...]
 
-Each variant trains the demo's generator further with `train.wav2lip_gan`, and `control` with `train.wav2lip`, for
-equal steps on equal windows; the first 50 train the discriminator alone. The demo's unseen talk is then scored against
-the rendered truth and by the second expert, which trained nothing. Finished runs in DIR are not repeated.
+Each variant trains the demo's generator further with `train.wav2lip_gan`, after 100 steps of the discriminator alone,
+and `control` with `train.wav2lip`, for equal steps of the generator. The demo's unseen talk is then scored against the
+rendered truth and by the second expert, which trained nothing. Finished runs in DIR are not repeated.
 """
 
 from __future__ import annotations
@@ -23,10 +23,13 @@ from wav2lip.demo.unseen import render_unseen_talk
 CONTROL = "control"
 COMMON = ("batch_size=8", "learning_rate=2e-4", "lr_schedule=constant", "warmup_steps=20", "ema_decay=0.98",
           "eval_windows=64", "preview_seconds=0", "syncnet_wt=0.01", "syncnet_wt_on=0.01")  # fmt: skip
-WARMUP = ("disc_warmup_steps=50", "disc_learning_rate=5e-4")
+WARMUP_STEPS = 100
+WARMUP = (f"disc_warmup_steps={WARMUP_STEPS}", "disc_learning_rate=2e-4")
 VARIANTS: dict[str, tuple[str, ...]] = {
     CONTROL: (),
     "bce": WARMUP,
+    "bce_pytorch": (*WARMUP, "disc_init=pytorch"),
+    "bce_0.2": (*WARMUP, "disc_wt=0.2"),
     "hinge": (*WARMUP, "disc_loss=hinge"),
     "hinge_spectral_norm": (*WARMUP, "disc_loss=hinge", "disc_spectral_norm=true"),
     "bce_r1": (*WARMUP, "r1_wt=1"),
@@ -46,8 +49,8 @@ def run_benchmark(demo: Path, seed: int, out: Path, steps: int, variants: Iterab
     folders = {"before": demo / "generator"}
     for name in variants:
         folder = folders[name] = out / name
-        trainer = "wav2lip" if name == CONTROL else "wav2lip_gan"
-        train(trainer, demo / "data", folder, steps, seed, *expert_overrides(*experts), *COMMON, *VARIANTS[name],
+        trainer, total = ("wav2lip", steps) if name == CONTROL else ("wav2lip_gan", WARMUP_STEPS + steps)
+        train(trainer, demo / "data", folder, total, seed, *expert_overrides(*experts), *COMMON, *VARIANTS[name],
               *start_from(demo / "generator" / "last.pth"))  # fmt: skip
     for name, folder in folders.items():
         result, validation = lip_sync_talk(folder / "last.pth", talk, out / f"{name}.mp4"), last_scores(folder)
@@ -62,7 +65,7 @@ def main() -> None:
     parser.add_argument("--demo", type=Path, required=True, help="output folder of wav2lip.demo")
     parser.add_argument("--seed", type=int, default=0, help="of the demo")
     parser.add_argument("--out", type=Path, default=Path("discriminator"), help="folder for the runs")
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=300, help="of the generator (default: 300)")
     parser.add_argument("--variants", nargs="+", choices=tuple(VARIANTS), default=list(VARIANTS))
     args = parser.parse_args()
     run_benchmark(args.demo, args.seed, args.out, args.steps, args.variants)
