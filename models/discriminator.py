@@ -46,7 +46,8 @@ class VisualQualityDiscriminator(nn.Module):
         spectral_norm: divide the weights of each convolution by their largest singular value; see models.spectral_norm.
         init: distribution of the initial weights: "pytorch", upstream's, or "he" (He et al. 2015, section 2.2). The
             network has no normalization, so with upstream's each layer shrinks the signal, and the scores of a new
-            network hardly depend on the image; with He's they do from the first step on.
+            network hardly depend on the image; with He's they do from the first step on. Without effect on a
+            network with spectral_norm, which sets the scale of the weights itself.
         The published network has width 1 and resolution 96.
         """
         super().__init__()
@@ -61,10 +62,10 @@ class VisualQualityDiscriminator(nn.Module):
                 channels = out
             self.face_encoder_blocks.append(nn.Sequential(*stage))
         self.binary_pred = nn.Sequential(nn.Conv2d(channels, 1, 1), nn.Sigmoid())
-        if init == "he":
-            self.apply(_init_he)
         if spectral_norm:
             apply_spectral_norm(self)
+        elif init == "he":
+            self.apply(_init_he)
         accept_both_forms(self)
 
     def forward(

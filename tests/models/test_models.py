@@ -158,3 +158,12 @@ def test_scores_of_a_new_discriminator_depend_on_the_image_with_the_initializati
             assert 0.1 * moments[0] < min(moments) and max(moments) < 10 * moments[0]
     assert spread["he"] > 0.1
     assert spread["pytorch"] < 0.001
+
+
+def test_spectral_norm_has_the_same_weights_with_any_initialization():
+    states = []
+    for init in ("he", "pytorch"):
+        torch.manual_seed(0)
+        states.append(VisualQualityDiscriminator(width=0.0625, spectral_norm=True, init=init).state_dict())
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
