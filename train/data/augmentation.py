@@ -57,12 +57,12 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class AugmentedDataset:
-    """Samples with augmented audio and, from the batch of one sample on, augmented frames."""
+    """Samples with augmented audio, and with augmented frames from the batch of sample number `first` on."""
 
     dataset: BatchDataset
     augmentation: Augmentation
     seed: int
-    first: int = 0  # number of the first sample with augmented frames
+    first: int = 0
 
     @property
     def clips(self) -> Sequence[str]:

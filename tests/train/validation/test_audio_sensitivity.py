@@ -34,7 +34,7 @@ def test_sensitivity_is_the_growth_of_the_error_in_any_batches(sizes):
     assert measure_sensitivity(NumberGenerator(), batches) == {"audio_sensitivity": pytest.approx(20 / 4 - 1, rel=1e-4)}
 
 
-def test_generator_without_audio_sensitivitys_nothing():
+def test_generator_that_ignores_the_audio_has_none():
     class Constant(nn.Module):
         def forward(self, mels, _):
             return torch.full((len(mels), 3, 5, 96, 96), 0.5)

@@ -23,7 +23,7 @@ from wav2lip.faces.tensors import crop_mouths
 WEAK_AUC = 0.75  # an expert below it ranks a quarter of the pairs wrong
 MAX_SUGGESTED_WEIGHT = 0.5
 AUGMENTATION = ("flip=0.5", "color_jitter=0.2")  # measured in docs/training.md, "More speakers and augmentation"
-# Generators whose lips followed the audio had 0.14 and 0.25, others 0 to 0.012: docs/finetuning.md, "Other audio".
+# With shifted audio, lips that followed had 0.14 and more, others 0 to 0.012: docs/finetuning.md, "Other audio".
 MIN_AUDIO_SENSITIVITY = 0.02
 MAX_EXPERT_GAP = 0.3  # sync loss by which a second expert may rate generated frames worse than the training expert
 
