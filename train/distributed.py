@@ -1,4 +1,4 @@
-"""Communication between the processes of a run: scalars, and who logs."""
+"""Communication between the processes of a run: scalars, who logs, and their common end."""
 
 from __future__ import annotations
 
@@ -43,17 +43,25 @@ def silence_other_ranks(fabric: Fabric) -> None:
         logging.getLogger("train").setLevel(logging.WARNING)
 
 
-def rank_zero_errors(task: Callable[[DictConfig], int]) -> Callable[[DictConfig], int]:
-    """Wrap an entry point so that bad input, which stops all processes, is reported by one of them."""
+def distributed_main(task: Callable[[DictConfig], int]) -> Callable[[DictConfig], int]:
+    """Wrap an entry point that several processes run.
+
+    Bad input, which stops all processes, is reported by one of them. After a run the processes leave their group
+    together: one that ends while another still communicates takes it down.
+    """
 
     @functools.wraps(task)
     def wrapper(cfg: DictConfig) -> int:
         try:
-            return task(cfg)
+            code = task(cfg)
         except InputError as error:
             if is_first_report(str(error)):
                 raise
             raise SystemExit(EXIT_BAD_INPUT) from None
+        if dist.is_initialized():
+            dist.barrier()
+            dist.destroy_process_group()
+        return code
 
     return wrapper
 

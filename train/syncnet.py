@@ -16,7 +16,7 @@ from train.callbacks.overfit import OverfitGoal
 from train.checkpoint.files import lock_folder
 from train.data.index import WindowIndex
 from train.data.samples import SyncNetInputs, SyncNetSamples
-from train.distributed import rank_zero_errors
+from train.distributed import distributed_main
 from train.loop import Loop
 from train.losses.contrastive import PairwiseSimilarity
 from train.setup import build_fabric, build_loop, build_trainable, open_split, open_training_set
@@ -56,7 +56,7 @@ def has_both_labels(batch: SyncNetInputs, objective: Objective) -> bool:
 
 def main() -> None:
     """Entry point."""
-    cli.run(rank_zero_errors(run), "syncnet")
+    cli.run(distributed_main(run), "syncnet")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 
 from configs import cli
 from train.checkpoint.files import lock_folder
-from train.distributed import rank_zero_errors
+from train.distributed import distributed_main
 from train.generator_setup import build_generator_run
 from train.setup import build_fabric
 
@@ -22,7 +22,7 @@ def run(cfg: DictConfig) -> int:
 
 def main() -> None:
     """Entry point."""
-    cli.run(rank_zero_errors(run), "wav2lip")
+    cli.run(distributed_main(run), "wav2lip")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from configs import cli
 from train.checkpoint.files import lock_folder
-from train.distributed import rank_zero_errors
+from train.distributed import distributed_main
 from train.generator_setup import build_generator_run
 from train.setup import build_discriminator, build_fabric
 
@@ -24,7 +24,7 @@ def run(cfg: DictConfig) -> int:
 
 def main() -> None:
     """Entry point."""
-    cli.run(rank_zero_errors(run), "wav2lip_gan")
+    cli.run(distributed_main(run), "wav2lip_gan")
 
 
 if __name__ == "__main__":

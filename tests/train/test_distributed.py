@@ -9,8 +9,13 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
+import torch.distributed as dist
+from omegaconf import OmegaConf
 
+from tests.helpers.processes import run_in_two_processes
 from tests.helpers.trainers import TRAINERS, is_equal, load_step, read_curves, run_trainer, tiny_overrides
+from train.distributed import distributed_main
 from wav2lip.checkpoints import load_checkpoint
 
 ROOT = Path(__file__).parents[2]
@@ -84,6 +89,26 @@ def test_two_processes_resume_bit_for_bit(noise_data, expert, tmp_path):
     assert process.returncode != 0
     assert process.stderr.count("error: ") == 1
     assert f"error: {path}: " in process.stderr
+
+
+def run_unequal_tasks(rank: int) -> torch.Tensor:
+    """Run a task that takes longer in rank 0; return whether it had ended in both, and whether a group is left."""
+
+    def task(cfg):
+        if rank == 0:
+            time.sleep(0.5)
+        Path(cfg.folder, f"ended{rank}").touch()
+        return 0
+
+    assert distributed_main(task)(OmegaConf.create({"folder": os.environ["FOLDER"]})) == 0
+    ended = all(Path(os.environ["FOLDER"], f"ended{n}").exists() for n in range(2))
+    return torch.tensor([ended, dist.is_initialized()])
+
+
+def test_processes_leave_their_group_together(tmp_path, monkeypatch):
+    monkeypatch.setenv("FOLDER", str(tmp_path))
+    for ended, is_group_left in run_in_two_processes(run_unequal_tasks, tmp_path):
+        assert ended and not is_group_left
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
