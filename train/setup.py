@@ -183,7 +183,9 @@ def build_loop(
     yaml, gauges = OmegaConf.to_yaml(cfg, resolve=True), (throughput.scalars, lr_schedule.scalars)
     tensorboard = TensorBoard(manager.folder, fabric.is_global_zero, yaml, gauges)
     context = RunContext.from_config(cfg, train_set, val_set, validator.count, fabric.world_size)
-    diagnostician = Diagnostician(rules(context), cfg.diagnose_after, validator.batches, tensorboard)
+    diagnostician = Diagnostician(
+        rules(context), cfg.diagnose_after, validator.batches, tensorboard, last_validation(cfg)
+    )
     callbacks |= {
         "graceful_exit": GracefulExit(fabric),
         "lr_schedule": lr_schedule,
@@ -215,6 +217,11 @@ def _build_overfit_loop(
         fabric, step, manager, lambda _: fixed, schedule, cfg.batch_size, cfg.grad_accum_steps,
         callbacks=callbacks,
     )  # fmt: skip
+
+
+def last_validation(cfg: DictConfig) -> int | None:
+    """Return the step of the last validation of a run with max_steps; 0: it has none."""
+    return None if cfg.max_steps is None else int(cfg.max_steps - cfg.max_steps % cfg.eval_interval)
 
 
 def monitored_metric(cfg: DictConfig) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from train.callbacks.base import Callback
 from train.callbacks.diagnosis.context import RunContext
-from train.callbacks.diagnosis.rules import Diagnosis, Evaluation, History, Kind
+from train.callbacks.diagnosis.rules import RECENT_EVALUATIONS, Diagnosis, Evaluation, History, Kind
 from train.callbacks.tensorboard import TensorBoard
 from train.checkpoint.plain_state import parse_state
 from train.checkpoint.state import State, TrainState
@@ -48,13 +48,24 @@ class Memory:
 class Diagnostician(Callback):
     """Diagnoses the run at step `after`, from three evaluations until then, and at every later validation.
 
+    A run with fewer steps is diagnosed at its last validation, if that is the third or a later one.
     Its memory is in the checkpoint, so a resumed run has the same diagnoses as one that never stopped.
     """
 
-    def __init__(self, rules: Rules, after: int, batches: Callable[[int], Iterable[Any]], tensorboard: TensorBoard):
-        """after: step; 0: never diagnose. batches: yields those of the validation after a step."""
+    def __init__(
+        self,
+        rules: Rules,
+        after: int,
+        batches: Callable[[int], Iterable[Any]],
+        tensorboard: TensorBoard,
+        last_step: int | None = None,
+    ):
+        """
+        after: step; 0: never diagnose. batches: yields those of the validation after a step.
+        last_step: of the last validation; None: unknown.
+        """
         self.rules, self.after, self.batches, self.tensorboard = rules, after, batches, tensorboard
-        self.memory = Memory()
+        self.last_step, self.memory = last_step, Memory()
 
     @property
     def evaluation_steps(self) -> set[int]:
@@ -75,16 +86,21 @@ class Diagnostician(Callback):
             self.tensorboard.add_scalars("diagnosis", {kind: float(kind in kinds) for kind in Kind}, result.step)
 
     def evaluate(self, step: int, scores: Mapping[str, float]) -> list[Diagnosis]:
-        """Add an evaluation to the history; return the diagnoses, none before step `after`. Collective."""
+        """Add an evaluation to the history; return the diagnoses, if it is time for one. Collective."""
         memory, names = self.memory, self.rules.metrics
         train = {name: fmean(values) for name, values in memory.losses.items()}
         memory.evaluations.append(Evaluation(step, train, {name: scores[name] for name in names if name in scores}))
         memory.losses.clear()
-        if self.after < 1 or step < self.after:
+        if not self._is_due(step):
             return []
         if not memory.baselines:
             memory.baselines = self.rules.measure_baselines(lambda: self.batches(step))
         return self.rules.diagnose(History(memory.evaluations, memory.baselines, memory.from_weights))
+
+    def _is_due(self, step: int) -> bool:
+        if not self.after:
+            return False
+        return step >= self.after or (step == self.last_step and len(self.memory.evaluations) >= RECENT_EVALUATIONS)
 
     def report(self, diagnoses: Sequence[Diagnosis], step: int) -> str:
         """Log diagnoses, shortened where the last report had the same kind; return the full text."""

@@ -37,8 +37,8 @@ class EchoRules:
         return [Diagnosis(Kind.LEARNING, f"{losses}"), Diagnosis(Kind.LITTLE_DATA, "little")]
 
 
-def build(after, rules=None):
-    return Diagnostician(rules or EchoRules(), after, lambda step: [], None)
+def build(after, rules=None, last_step=None):
+    return Diagnostician(rules or EchoRules(), after, lambda step: [], None, last_step)
 
 
 def test_first_diagnosis_has_three_evaluations_and_one_baseline():
@@ -53,6 +53,19 @@ def test_first_diagnosis_has_three_evaluations_and_one_baseline():
     diagnostician.evaluate(20, {"loss": 0.0})
     assert rules.measured == 1
     assert build(0).evaluation_steps == set()
+
+
+def test_short_run_is_diagnosed_at_its_last_of_three_validations():
+    for after, steps, expected in ((2000, (10, 20, 30), True), (2000, (20, 30), False), (0, (10, 20, 30), False)):
+        diagnostician = build(after, last_step=30)
+        *earlier, last = [diagnostician.evaluate(step, {"loss": 0.0}) for step in steps]
+        assert not any(earlier) and bool(last) == expected
+
+
+def test_run_with_fewer_steps_reports_its_diagnosis(noise_data, expert, tmp_path, caplog):
+    options = ["eval_interval=2", "eval_windows=4", "max_steps=7"]
+    run_trainer("syncnet", noise_data, tmp_path, expert, *options)
+    assert {line.split(" | ")[0] for line in read_log(caplog).splitlines() if line.startswith("step ")} == {"step 6"}
 
 
 def test_repeated_diagnosis_is_logged_in_one_line(caplog):

@@ -18,7 +18,7 @@ REFRESH_INTERVAL_S = 10.0
 MAX_STRIPS, MAX_PREVIEWS = 2, 4  # shown, the newest first
 NO_ROOT = placeholder("No runs", "Start the server with --runs FOLDER, the parent folder of your checkpoint_dir.")
 NO_RUN = placeholder("No run", "The folder of --runs has no training log yet; a run starts one after a few steps.")
-NO_DIAGNOSIS = "No diagnosis yet; the first one follows diagnose_after steps (default 2000)."
+NO_DIAGNOSIS = "No diagnosis yet; the first one follows diagnose_after steps, or the last validation of a shorter run."
 LEGEND = '<p class="legend muted"><span><i></i>training</span><span><i class="val"></i>validation</span></p>'
 
 
