@@ -25,7 +25,7 @@ GENERATOR, DISCRIMINATOR = "", "disc_"  # model prefixes
 CHANCE_LOSS = BCE.chance
 WON_LOSS = 0.01  # below it the discriminator is right with 99 % confidence about nearly every frame
 MAX_GAN_LOSS = 10.0  # above it the generator's gradient through the discriminator vanishes
-DEAD_DISTANCE = 0.005  # a discriminator this close to chance outputs a constant
+CHANCE_DISTANCE = 0.005  # a discriminator this close to chance outputs a constant
 COLLAPSED_LOSS = 5.0  # above it the discriminator is wrong with 99 % confidence
 MIN_SYNC_RISE = 0.1  # a smaller rise of the sync loss is noise
 RESTART = "go back to an earlier checkpoint with"
@@ -76,8 +76,11 @@ def _detect_discriminator(
         kind, remedy = "discriminator collapsed", "a lower disc_learning_rate, or grad_clip_norm=1.0"
     elif has_generator and (max(real, fake) < WON_LOSS or means.get("gan_generator", 0.0) > MAX_GAN_LOSS):
         kind, remedy = "discriminator won", "a lower disc_learning_rate, or train longer without it first"
-    elif abs((real + fake) / 2 - chance_loss) < DEAD_DISTANCE:  # a constant score, on either side of the threshold
-        kind, remedy = "discriminator dead", "disc_init=he if it starts untrained, or another disc_learning_rate"
+    elif abs((real + fake) / 2 - chance_loss) < CHANCE_DISTANCE:
+        kind, remedy = (
+            "discriminator at chance",
+            "disc_init=he if it starts untrained, a higher disc_learning_rate if it is fooled",
+        )
     else:
         return
     figures = f"loss {real:.4f} on real and {fake:.4f} on generated frames, {chance_loss:.4f} at chance"

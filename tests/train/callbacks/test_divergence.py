@@ -36,9 +36,9 @@ def test_healthy_means_are_no_anomaly():
      ["0.0021 on real", "0.0009 on generated", "disc_learning_rate"]),
     ({"gan_generator": 40.0, "disc_fake": 1e-9}, "discriminator won", []),
     ({"disc_real": 0.0, "disc_fake": 55.5}, "discriminator collapsed", ["55.5000 on generated"]),
-    ({"disc_real": 0.6931, "disc_fake": 0.6932}, "discriminator dead", ["0.6931 at chance"]),
+    ({"disc_real": 0.6931, "disc_fake": 0.6932}, "discriminator at chance", ["0.6931 at chance"]),
     # The same probability for all frames: -ln 0.49 = 0.713, -ln 0.51 = 0.673.
-    ({"disc_real": 0.713, "disc_fake": 0.673}, "discriminator dead", ["disc_init=he"]),
+    ({"disc_real": 0.713, "disc_fake": 0.673}, "discriminator at chance", ["disc_init=he"]),
     ({"sync": 0.76}, "sync loss diverged", ["0.760", "0.500 at step 50"]),
 ])  # fmt: skip
 def test_lasting_anomaly_is_reported_once(means, kind, figures):
@@ -75,7 +75,7 @@ def test_dead_discriminator_of_another_loss_has_another_chance_level():
     dead = {"disc_real": 0.87, "disc_fake": 1.13}  # the same score of 0.13 for all frames
     assert build_monitor(patience=1).check(50, HEALTHY | dead) is None
     anomaly = build_monitor(patience=1, chance_loss=1.0).check(50, HEALTHY | dead)
-    assert anomaly.kind == "discriminator dead"
+    assert anomaly.kind == "discriminator at chance"
     assert "1.0000 at chance" in anomaly.message
 
 
