@@ -6,7 +6,7 @@ from pathlib import Path
 
 from wav2lip.demo.commands import path_override, run_command, run_together
 
-EXPERT_STEPS, GENERATOR_STEPS = 600, 1200
+EXPERT_STEPS, GENERATOR_STEPS = 600, 1500
 WIDTH, SECOND_WIDTH = 0.25, 0.1875  # share of the published channels, of each expert
 VALIDATIONS = 8  # per trainer; the sync loss is switched on after one of them
 SECOND_SEED = 100  # added to the seed of the demo for the second expert
