@@ -109,7 +109,7 @@ def run_with_losses(monkeypatch, noise_data, tmp_path):
         monkeypatch.setattr(
             TensorBoard, "add_scalars", lambda self, group, values, step: group == "val" and steps.append(step)
         )
-        run_trainer("syncnet", noise_data, tmp_path, None, "eval_interval=1", *overrides)
+        run_trainer("syncnet", noise_data, tmp_path, None, "eval_interval=1", "diagnose_after=0", *overrides)
         return steps
 
     return run

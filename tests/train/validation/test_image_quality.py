@@ -162,7 +162,7 @@ def test_monitored_metric_selects_best_pth(name, noise_data, expert, files, tmp_
     monkeypatch.setattr(GeneratorStep, "validate", lambda *_: {"sync": 1.0, name: next(remaining)})
     weights = [f"fid_network={files['fid_network']}"] if name == "fid" else []
     folder = run_trainer("wav2lip", noise_data, tmp_path, expert, f"monitor_metric={name}", "max_steps=3",
-                         "eval_interval=1", "batch_size=1", "eval_windows=1", *weights)  # fmt: skip
+                         "eval_interval=1", "batch_size=1", "eval_windows=1", "diagnose_after=0", *weights)  # fmt: skip
     assert load_checkpoint(folder / "best.pth").global_step == best
 
 
