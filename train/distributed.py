@@ -46,8 +46,7 @@ def silence_other_ranks(fabric: Fabric) -> None:
 def distributed_main(task: Callable[[DictConfig], int]) -> Callable[[DictConfig], int]:
     """Wrap an entry point that several processes run.
 
-    Bad input, which stops all processes, is reported by one of them. After a run the processes leave their group
-    together: one that ends while another still communicates takes it down.
+    Bad input, which stops all processes, is reported by one of them. After a run the processes end together.
     """
 
     @functools.wraps(task)
@@ -58,12 +57,17 @@ def distributed_main(task: Callable[[DictConfig], int]) -> Callable[[DictConfig]
             if is_first_report(str(error)):
                 raise
             raise SystemExit(EXIT_BAD_INPUT) from None
-        if dist.is_initialized():
-            dist.barrier()
-            dist.destroy_process_group()
+        leave_process_group()
         return code
 
     return wrapper
+
+
+def leave_process_group() -> None:
+    """Wait for the other processes and leave their group; a process that ends earlier can abort the others."""
+    if dist.is_initialized():
+        dist.barrier()
+        dist.destroy_process_group()
 
 
 def is_first_report(message: str) -> bool:

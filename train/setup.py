@@ -220,8 +220,10 @@ def _build_overfit_loop(
 
 
 def last_validation(cfg: DictConfig) -> int | None:
-    """Return the step of the last validation of a run with max_steps; 0: it has none."""
-    return None if cfg.max_steps is None else int(cfg.max_steps - cfg.max_steps % cfg.eval_interval)
+    """Return the step of the last validation of a run that ends before diagnose_after; None: it does not."""
+    if cfg.max_steps is None or cfg.max_steps >= cfg.diagnose_after:
+        return None
+    return int(cfg.max_steps - cfg.max_steps % cfg.eval_interval)
 
 
 def monitored_metric(cfg: DictConfig) -> str:

@@ -79,7 +79,7 @@ def _detect_discriminator(
     elif abs((real + fake) / 2 - chance_loss) < CHANCE_DISTANCE:
         kind, remedy = (
             "discriminator at chance",
-            "disc_init=he if it starts untrained, a higher disc_learning_rate if it is fooled",
+            "disc_init=he if it starts untrained, another disc_learning_rate if the generator fools it",
         )
     else:
         return

@@ -214,7 +214,7 @@ class TrainingNotebook:
         run_command(
             module, path_override("data_root", self.data), path_override("checkpoint_dir", folder),
             f"max_steps={steps}", "resume=true", "keep_last_n=2", f"eval_interval={interval}",
-            f"checkpoint_interval={interval}", f"diagnose_after={min(2000, steps)}", *overrides, *self.plan.overrides,
+            f"checkpoint_interval={interval}", *overrides, *self.plan.overrides,
         )  # fmt: skip
         curves = self.images / f"{folder.name}_curves.png"
         draw_losses(curves, [folder])

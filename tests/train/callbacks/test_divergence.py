@@ -71,10 +71,10 @@ def test_discriminator_may_win_while_it_trains_alone():
     assert build_monitor(patience=1).check(50, WON | {"gan_generator": 9.0}) is None
 
 
-def test_dead_discriminator_of_another_loss_has_another_chance_level():
-    dead = {"disc_real": 0.87, "disc_fake": 1.13}  # the same score of 0.13 for all frames
-    assert build_monitor(patience=1).check(50, HEALTHY | dead) is None
-    anomaly = build_monitor(patience=1, chance_loss=1.0).check(50, HEALTHY | dead)
+def test_constant_scores_with_another_loss_have_another_chance_level():
+    constant = {"disc_real": 0.87, "disc_fake": 1.13}  # the same score of 0.13 for all frames
+    assert build_monitor(patience=1).check(50, HEALTHY | constant) is None
+    anomaly = build_monitor(patience=1, chance_loss=1.0).check(50, HEALTHY | constant)
     assert anomaly.kind == "discriminator at chance"
     assert "1.0000 at chance" in anomaly.message
 

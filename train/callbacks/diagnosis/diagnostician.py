@@ -48,7 +48,7 @@ class Memory:
 class Diagnostician(Callback):
     """Diagnoses the run at step `after`, from three evaluations until then, and at every later validation.
 
-    A run with fewer steps is diagnosed at its last validation, if that is the third or a later one.
+    A run that ends before is diagnosed at its last validation, if that is the third or a later one.
     Its memory is in the checkpoint, so a resumed run has the same diagnoses as one that never stopped.
     """
 
@@ -62,7 +62,7 @@ class Diagnostician(Callback):
     ):
         """
         after: step; 0: never diagnose. batches: yields those of the validation after a step.
-        last_step: of the last validation; None: unknown.
+        last_step: of the last validation of a run that ends before `after`; None: it does not.
         """
         self.rules, self.after, self.batches, self.tensorboard = rules, after, batches, tensorboard
         self.last_step, self.memory = last_step, Memory()
@@ -70,7 +70,9 @@ class Diagnostician(Callback):
     @property
     def evaluation_steps(self) -> set[int]:
         """Steps at which a validation is needed for a trend at the first diagnosis."""
-        return {self.after // 2, self.after * 3 // 4, self.after} if self.after > 0 else set()
+        if not self.after or self.last_step is not None:
+            return set()
+        return {self.after // 2, self.after * 3 // 4, self.after}
 
     def on_log(self, state: TrainState, means: Mapping[str, float]) -> None:
         """Record training losses."""

@@ -53,6 +53,7 @@ def test_first_diagnosis_has_three_evaluations_and_one_baseline():
     diagnostician.evaluate(20, {"loss": 0.0})
     assert rules.measured == 1
     assert build(0).evaluation_steps == set()
+    assert build(2000, last_step=1496).evaluation_steps == set()  # they would serve a diagnosis that never comes
 
 
 def test_short_run_is_diagnosed_at_its_last_of_three_validations():
@@ -66,6 +67,12 @@ def test_run_with_fewer_steps_reports_its_diagnosis(noise_data, expert, tmp_path
     options = ["eval_interval=2", "eval_windows=4", "max_steps=7"]
     run_trainer("syncnet", noise_data, tmp_path, expert, *options)
     assert {line.split(" | ")[0] for line in read_log(caplog).splitlines() if line.startswith("step ")} == {"step 6"}
+
+
+def test_run_that_reaches_diagnose_after_is_not_diagnosed_before(noise_data, expert, tmp_path, caplog):
+    options = ["eval_interval=1", "eval_windows=4", "max_steps=5", "diagnose_after=5"]
+    run_trainer("syncnet", noise_data, tmp_path, expert, *options)
+    assert {line.split(" | ")[0] for line in read_log(caplog).splitlines() if line.startswith("step ")} == {"step 5"}
 
 
 def test_repeated_diagnosis_is_logged_in_one_line(caplog):
