@@ -14,6 +14,7 @@ from face_detection.tracking.offline_tracker import track_faces
 from face_detection.tracking.tracks import FaceTrack, Tracks, track_single_face
 from preprocess.config import SCAN_FRAMES, SCAN_SIDE, STRIDE_FRAMES, FaceSettings
 from preprocess.video_chunks import Rejected, StageInput, VideoChunk, strip_path
+from wav2lip.arrays import read_arrays
 from wav2lip.audio.windows import FPS
 from wav2lip.errors import InputError
 from wav2lip.execution.interface import Progress, ResourceFactory, WorkerContext
@@ -145,17 +146,17 @@ def save_tracks(path: Path, tracks: Tracks) -> None:
 
 def load_tracks(path: Path) -> Tracks:
     """Read tracks written by `save_tracks`."""
-    with np.load(path) as arrays:
-        count = sum(name.endswith("_boxes") for name in arrays)
-        tracks = [
-            FaceTrack(
-                int(arrays[f"{number}_start"]),
-                arrays[f"{number}_boxes"],
-                arrays[f"{number}_scores"],
-                arrays[f"{number}_filled"],
-                arrays.get(f"{number}_landmarks"),
-            )
-            for number in range(count)
-        ]
-        frames, height, width, pixels = arrays["size"].tolist()
+    arrays = read_arrays(path)
+    count = sum(name.endswith("_boxes") for name in arrays)
+    tracks = [
+        FaceTrack(
+            int(arrays[f"{number}_start"]),
+            arrays[f"{number}_boxes"],
+            arrays[f"{number}_scores"],
+            arrays[f"{number}_filled"],
+            arrays.get(f"{number}_landmarks"),
+        )
+        for number in range(count)
+    ]
+    frames, height, width, pixels = arrays["size"].tolist()
     return Tracks(tracks, frames, height, width, detector_pixels=pixels)

@@ -11,6 +11,7 @@ import numpy as np
 from preprocess.curation.clip_inputs import ClipInput
 from preprocess.curation.clip_origin import ClipOrigin
 from preprocess.sync.apply_offset import apply_offset
+from wav2lip.arrays import read_arrays
 from wav2lip.dataset.clip import Clip
 from wav2lip.errors import InputError
 from wav2lip.execution.interface import Progress, WorkerContext, choose_worker_device
@@ -43,8 +44,7 @@ class CCAExpertFactory:
 
     def build(self, _worker: int) -> Expert:
         """Read a file written by `save_cca_expert`."""
-        with np.load(self.file) as arrays:
-            return CCAExpert(**arrays)
+        return CCAExpert(**read_arrays(self.file))
 
 
 def save_cca_expert(expert: CCAExpert, path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from wav2lip.arrays import read_array
 from wav2lip.audio.mel import MEL_BANDS
 from wav2lip.files import write_atomically
 from wav2lip.hashing import hash_file_cached
@@ -35,7 +36,7 @@ def read_mel_cache(cache: Path, audio: Path) -> np.ndarray | None:
             key = file.read()
         if key != mel_key(audio):
             return None
-        mel = np.load(cache, mmap_mode="r", allow_pickle=False)
+        mel = read_array(cache)
     except (OSError, ValueError):  # absent, unreadable or truncated: it is computed again
         return None
     is_mel = mel.ndim == 2 and mel.shape[0] == MEL_BANDS and mel.shape[1] > 0 and mel.dtype == np.float32

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from face_detection.tracking.online_tracker import TrackedFace
+from wav2lip.arrays import read_arrays
 
 logger = logging.getLogger(__name__)
 
@@ -135,8 +136,7 @@ def _serialize(tracks: CachedTracks) -> bytes:
 
 
 def _deserialize(payload: bytes) -> CachedTracks:
-    with np.load(io.BytesIO(payload)) as file:
-        arrays = dict(file)
+    arrays = read_arrays(io.BytesIO(payload))
     points = dict(zip(arrays["with_landmarks"].tolist(), arrays["landmarks"], strict=True))
     rows = zip(arrays["persons"].tolist(), arrays["boxes"], arrays["scores"].tolist(), arrays["filled"].tolist(),
                strict=True)  # fmt: skip

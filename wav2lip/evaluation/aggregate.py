@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from wav2lip.arrays import read_array
 from wav2lip.evaluation.cache import CachedResult, ResultCache, encode_values, write_json
 from wav2lip.evaluation.metrics import BY_NAME, HIGHER, METRICS, Metric, frechet
 from wav2lip.evaluation.samples import REAL
@@ -203,7 +204,7 @@ def _read_features(cache: ResultCache, results: Sequence[CachedResult]) -> Itera
     for result in results:
         path = cache.path(result.system, result.clip, ".npy")
         if result.error is None and path.is_file():
-            rows = np.load(path, mmap_mode="r")
+            rows = read_array(path)
             yield from (rows[n : n + BATCH_ROWS] for n in range(0, len(rows), BATCH_ROWS))
 
 

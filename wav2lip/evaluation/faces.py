@@ -11,6 +11,7 @@ import numpy as np
 from face_detection import Detector
 from face_detection.tracking.offline_tracker import track_faces
 from face_detection.tracking.tracks import FaceTrack
+from wav2lip.arrays import read_array
 from wav2lip.audio.windows import FPS
 from wav2lip.evaluation.cache import write_array
 from wav2lip.evaluation.settings import short_hash
@@ -35,7 +36,7 @@ def find_boxes(video: Path, folder: Path, build: Callable[[], Detector], detecto
     """
     path = folder / f"{short_hash(video)}-{detector}.npy"
     if path.is_file():
-        return np.load(path)
+        return read_array(path)
     frames = read_frames(video, FPS, on_problem=lambda _: None)
     tracks = track_faces(frames, build(), smooth_window_frames=SMOOTH_WINDOW_FRAMES)
     boxes = main_face(tracks.tracks, tracks.frames)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from wav2lip.arrays import read_arrays
 from wav2lip.engine.inputs import open_source
 from wav2lip.engine.interface import FaceTarget, OnProgress, Source
 from wav2lip.engine.prepared import PreparedFace
@@ -239,8 +240,7 @@ def save_plan(plan: SegmentPlan, path: Path) -> None:
 
 def load_plan(path: Path) -> SegmentPlan:
     """Read a plan of `save_plan`."""
-    with np.load(path) as file:
-        arrays = dict(file)
+    arrays = read_arrays(path)
     points = dict(zip(arrays["with_landmarks"].tolist(), arrays["landmarks"], strict=True))
     columns = (arrays[name].tolist() for name in ("boxes", "persons", "missed", "voices"))
     faces = [
