@@ -30,6 +30,7 @@ class Step(Protocol):
 
     def set_step(self, step: int) -> None: ...
     def backward(self, batch: Any, scale: float) -> dict[str, Tensor]: ...
+    def forward(self, batch: Any) -> Tensor | tuple[Tensor, ...]: ...
     def validate(self, batches: Any) -> dict[str, float]: ...
     def expert_inputs(self, batch: Any) -> tuple[Tensor, Tensor]: ...
     def on_validation(self, scores: dict[str, float]) -> None: ...
@@ -85,6 +86,7 @@ class Loop:
     grad_accum_steps: int = 1  # batches of a process whose gradients one optimizer step sums up
     validator: Validator | None = None
     callbacks: Mapping[str, Callback] = field(default_factory=dict)  # called in this order
+    recent_batches: Callable[[int], Iterator[Any]] | None = None  # the last ones before a batch number, on the device
 
     def run(self) -> int:
         """Train until the schedule or a callback stops the run; return the exit code."""
@@ -137,6 +139,7 @@ class Loop:
         is_regular = self.schedule.is_validation(state.step)
         if self.validator is None or not (is_regular or state.step in self.schedule.diagnosis_steps):
             return
+        self._complete_averages()
         with averaged_weights(self.fabric, self.manager.models):
             result = self.validator.run(self.train_step, state.step, is_regular)
             self._notify("on_validation", result)
@@ -147,7 +150,16 @@ class Loop:
         """Write a checkpoint, unless `on_save` aborts; a rollback cancels a pending best.pth."""
         self._notify("on_save")
         if numbered or self.manager.state.best_pending:
+            self._complete_averages()
             self.manager.save(numbered=numbered)
+
+    def _complete_averages(self) -> None:
+        """Compute the batch-norm statistics of averaged weights that changed, before they are scored or saved."""
+        if self.recent_batches is None:
+            return
+        for model in self.manager.models:
+            batches = self.recent_batches(self.manager.state.step * self.grad_accum_steps)
+            model.complete_average(self.fabric, self.train_step.forward, batches)
 
     def _stop(self) -> Stop | None:
         requests = (callback.stop(self.manager.state) for callback in self.callbacks.values())

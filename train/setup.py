@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from lightning_fabric import Fabric
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from train.batch_norm.statistics import count_batches
+from train.batch_norm.synchronized import synchronize
 from train.callbacks.base import Callback
 from train.callbacks.console import Console
 from train.callbacks.diagnosis.context import RunContext
@@ -40,7 +43,6 @@ from train.devices import best_precision, build_adam, compile_network, configure
 from train.distributed import silence_other_ranks
 from train.loop import Loop, Schedule, Step
 from train.losses.adversarial import ADVERSARIAL_LOSSES
-from train.sync_batchnorm import synchronize
 from train.trainable import TrainableModel, freeze, unwrap
 from train.validate_config import validate
 from train.validation.generator import SECOND_SYNC
@@ -168,12 +170,20 @@ def build_loop(
     validator = _build_validator(cfg, fabric, val_set)
     throughput = Throughput()
 
+    pin = fabric.device.type == "cuda"
+    dataset = augment(cfg, train_set, fabric.world_size)
+
     def train_batches(first: int) -> Iterator[Any]:
         sampler = ResumableSampler(cfg.batch_size, first, fabric.global_rank, fabric.world_size)
-        pin = fabric.device.type == "cuda"
-        dataset = augment(cfg, train_set, fabric.world_size)
         batches = load_batches(dataset, sampler, cfg.batch_size, cfg.num_workers, pin, cfg.prefetch_batches)
         return network_inputs(throughput.time_batches(batches), fabric.device)
+
+    def recent_batches(end: int) -> Iterator[Any]:
+        first = max(0, end - count_batches(cfg.batch_size))
+        sampler = ResumableSampler(cfg.batch_size, first, fabric.global_rank, fabric.world_size)
+        numbers = list(islice(sampler, (end - first) * cfg.batch_size))
+        batches = load_batches(dataset, numbers, cfg.batch_size, 0, pin, cfg.prefetch_batches)
+        return network_inputs(batches, fabric.device)
 
     if cfg.overfit_batches:
         return _build_overfit_loop(cfg, goal, fabric, step, manager, train_batches(0))
@@ -202,8 +212,9 @@ def build_loop(
     restore_from_config(cfg, manager)
     schedule = _build_schedule(cfg, manager.epoch_samples, diagnostician.evaluation_steps)
     return Loop(
-        fabric, step, manager, train_batches, schedule, cfg.batch_size, cfg.grad_accum_steps, validator, callbacks
-    )
+        fabric, step, manager, train_batches, schedule, cfg.batch_size, cfg.grad_accum_steps, validator, callbacks,
+        recent_batches,
+    )  # fmt: skip
 
 
 def _build_overfit_loop(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +11,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from train.batch_norm.statistics import recompute_statistics
 from train.checkpoint.ema import Ema
 from wav2lip.errors import InputError
 
@@ -55,6 +56,18 @@ class TrainableModel:
         if self.ema is not None:
             self.ema.update()
         return norm if isinstance(norm, Tensor) else None
+
+    def complete_average(self, fabric: Fabric, forward: Callable[[Any], object], batches: Iterable[Any]) -> None:
+        """Give the averaged weights batch-norm statistics of their own, if there are any. Collective.
+
+        forward: runs the network on a batch. batches: of recent steps.
+        """
+        if self.ema is None or self.ema.has_statistics:
+            return
+        self.train()
+        with self.ema.average_parameters():
+            recompute_statistics(fabric, unwrap(self.network), forward, batches)
+            self.ema.keep_statistics()
 
     def learning_rates(self) -> list[float]:
         """Return the learning rate of each parameter group."""

@@ -10,7 +10,10 @@ from torch import Tensor, nn
 
 
 class Ema:
-    """Average of weights and batch-norm statistics over the last steps."""
+    """Average of the weights over the last steps.
+
+    After an update its batch-norm statistics are those of the network's own weights, until `keep_statistics`.
+    """
 
     def __init__(self, network: nn.Module, decay: float):
         """decay: weight of the old average at each step, in (0, 1); 0.999 averages about 1000 steps.
@@ -18,6 +21,7 @@ class Ema:
         In the first steps n it is at most (1 + n) / (10 + n), so that the initial weights soon have no influence.
         """
         self.network, self.decay, self.steps = network, decay, 0
+        self.has_statistics = True  # of the averaged weights
         self.weights = {name: value.detach().clone() for name, value in network.state_dict().items()}
 
     @torch.no_grad()
@@ -25,14 +29,19 @@ class Ema:
         """Add the weights after a step to the average."""
         self.steps += 1
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
-        means, values = [], []
-        for name, value in self.network.state_dict().items():
+        parameters = dict(self.network.named_parameters())
+        torch._foreach_lerp_([self.weights[name] for name in parameters], list(parameters.values()), 1 - decay)
+        if buffers := dict(self.network.named_buffers()):
+            torch._foreach_copy_([self.weights[name] for name in buffers], list(buffers.values()))
+        self.has_statistics = False
+
+    @torch.no_grad()
+    def keep_statistics(self) -> None:
+        """Take over the network's batch-norm statistics, without its counters, as those of the averaged weights."""
+        for name, value in self.network.named_buffers():
             if value.is_floating_point():
-                means.append(self.weights[name])
-                values.append(value)
-            else:  # an average of batch counters has no meaning
                 self.weights[name].copy_(value)
-        torch._foreach_lerp_(means, values, 1 - decay)
+        self.has_statistics = True
 
     @contextmanager
     def average_parameters(self) -> Iterator[None]:
@@ -45,9 +54,9 @@ class Ema:
             self._copy(own, self.network.state_dict())
 
     def load(self, weights: Mapping[str, Tensor], steps: int) -> None:
-        """Restore an average; steps: number of updates it has had."""
+        """Restore an average with its statistics; steps: number of updates it has had."""
         self._copy(weights, self.weights)
-        self.steps = steps
+        self.steps, self.has_statistics = steps, True
 
     @staticmethod
     @torch.no_grad()

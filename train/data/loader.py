@@ -17,7 +17,7 @@ from typing import Any
 
 import cv2
 import torch
-from torch.utils.data import BatchSampler, DataLoader, Sampler, get_worker_info
+from torch.utils.data import BatchSampler, DataLoader, get_worker_info
 
 from train.data.samples import BatchDataset
 from train.data.sources import ReadCost
@@ -31,7 +31,7 @@ MAX_WORKERS = 8
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
-def load_batches(dataset: BatchDataset, numbers: Sampler[int] | range, batch_size: int, num_workers: int | str,
+def load_batches(dataset: BatchDataset, numbers: Iterable[int], batch_size: int, num_workers: int | str,
                  pin: bool, prefetch_batches: int = 2) -> Iterator[Any]:  # fmt: skip
     """Iterate over the batches of the samples with these numbers.
 
@@ -84,7 +84,7 @@ def prefetch_pinned(dataset: BatchDataset, groups: Iterable[Sequence[int]], pref
         reader.shutdown(cancel_futures=True)
 
 
-def build_loader(dataset: BatchDataset, numbers: Sampler[int] | range, batch_size: int, num_workers: int, pin: bool,
+def build_loader(dataset: BatchDataset, numbers: Iterable[int], batch_size: int, num_workers: int, pin: bool,
                  prefetch_batches: int = 2) -> DataLoader:  # fmt: skip
     """Build a DataLoader whose worker processes live as long as it does."""
     return DataLoader(

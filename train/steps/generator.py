@@ -120,10 +120,7 @@ class GeneratorStep:
         """
         if self._disc_warmup and self.adversary:
             return self._backward_discriminator(self.adversary, batch, scale)
-        if self.weights.syncnet == 0 and self.adversary is None:
-            batch = batch.first_frames(self.frames_without_sync)
-        else:
-            batch = batch.first_windows(self.sync_windows)
+        batch = self._trained_part(batch)
         features = None
         if self.teacher_attention:
             fake, features = self.generator(batch.frame_mels, batch.faces, True)
@@ -134,6 +131,17 @@ class GeneratorStep:
         if self.adversary:
             losses = self.adversary.backward(fake, batch.target, scale) | losses
         return {name: loss.detach() for name, loss in losses.items()} | self._current_weights()
+
+    def forward(self, batch: GeneratorInputs) -> Tensor:
+        """Generate the frames (B, 3, T, H, W) that a training step with this batch would train."""
+        batch = self._trained_part(batch)
+        frames: Tensor = predict(self.fabric, self.generator, batch.frame_mels, batch.faces)
+        return frames
+
+    def _trained_part(self, batch: GeneratorInputs) -> GeneratorInputs:
+        if self.weights.syncnet == 0 and self.adversary is None:
+            return batch.first_frames(self.frames_without_sync)
+        return batch.first_windows(self.sync_windows)
 
     def _backward_discriminator(self, adversary: Adversary, batch: GeneratorInputs, scale: float) -> dict[str, Tensor]:
         """Train the discriminator alone. The generator is in eval mode, so its batch statistics stay too."""

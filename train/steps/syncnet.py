@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from train.data.samples import SyncNetInputs
 from train.losses.contrastive import PairwiseSimilarity
 from train.losses.sync import sync_loss
+from train.trainable import predict
 from train.validation.syncnet import BETTER, score_expert
 
 
@@ -49,6 +50,11 @@ class SyncNetStep:
             total = total + self.objective.infonce_wt * losses["infonce"]
         self.fabric.backward(total * scale)
         return {name: loss.detach() for name, loss in losses.items()}
+
+    def forward(self, batch: SyncNetInputs) -> tuple[Tensor, ...]:
+        """Embed a batch as a training step does, in one process."""
+        audio, face = predict(self.fabric, self.expert, batch.mel, batch.faces)
+        return audio, face
 
     def losses(self, audio: Tensor, face: Tensor, batch: SyncNetInputs) -> dict[str, Tensor]:
         """Terms of the loss for embeddings (B, D)."""

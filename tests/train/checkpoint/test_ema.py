@@ -28,14 +28,22 @@ def test_ema_forgets_its_start_then_decays():
     assert ema.steps == 3
 
 
-def test_ema_averages_batchnorm_statistics_not_counters():
+def test_batchnorm_statistics_are_the_network_s_until_the_average_gets_its_own():
     norm = nn.BatchNorm1d(1)
     ema = Ema(norm, decay=0.999)
     norm.running_mean.fill_(11.0)
     norm.num_batches_tracked.fill_(7)
+    nn.init.constant_(norm.weight, 12.0)
     ema.update()
-    assert ema.weights["running_mean"].item() == pytest.approx(9.0)  # 11 * 9/11
-    assert ema.weights["num_batches_tracked"].item() == 7
+    assert ema.weights["weight"].item() == pytest.approx(10.0)  # 2/11 * 1 + 9/11 * 12
+    assert ema.weights["running_mean"].item() == 11.0 and not ema.has_statistics
+    with ema.average_parameters():
+        norm.running_mean.fill_(3.0)
+        norm.num_batches_tracked.fill_(9)
+        ema.keep_statistics()
+    assert ema.weights["running_mean"].item() == 3.0 and ema.has_statistics
+    assert ema.weights["num_batches_tracked"].item() == 7  # passes for the statistics are no training steps
+    assert norm.running_mean.item() == 11.0
 
 
 def test_applied_restores_own_weights_after_an_error():

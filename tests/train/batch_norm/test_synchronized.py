@@ -7,7 +7,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from models import SyncNet, Wav2Lip
 from tests.helpers.processes import run_in_two_processes
-from train.sync_batchnorm import SyncBatchNorm2d, gather_with_gradients, synchronize
+from train.batch_norm.synchronized import SyncBatchNorm2d, gather_with_gradients, synchronize
 
 
 def make_batch() -> torch.Tensor:

@@ -1,0 +1,1 @@
+"""Batch-norm: synchronized between processes, and the statistics of averaged weights."""
