@@ -17,7 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from docs.figures.canvas import PALE
 
 POINTS = Path(__file__).with_name("curves.json")
-TITLES = {"good": "18 clips with their own audio", "wrong": "the same clips with swapped audio"}
+TITLES = {"good": "30 clips with their own audio", "wrong": "the same clips with swapped audio"}
 CURVES = {"train/loss": ("#8a979f", "training"), "val/loss": ("#b3480f", "validation")}
 Curve = list[tuple[int, float]]  # step, value
 
