@@ -112,7 +112,7 @@ def test_recipe_trains_a_student_of_another_width(noise_data, expert, teacher, t
     log = open_log(folder)
     loss, l1, distance = (log.Scalars(f"train/{name}")[0].value for name in ("loss", "weighted_l1", "teacher"))
     assert loss == pytest.approx(0.5 * l1 + 0.5 * distance, rel=1e-5)
-    assert l1 == plain.Scalars("train/weighted_l1")[0].value  # the first step, from the same random weights
+    assert l1 == pytest.approx(plain.Scalars("train/weighted_l1")[0].value, rel=1e-6)  # from the same random weights
     assert log.Scalars("val/teacher")[0].value > 0
     assert Wav2Lip.infer_shape(load_step(folder, 3).state_dict).width == 0.125
 

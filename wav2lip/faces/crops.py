@@ -21,6 +21,15 @@ def resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
+def resample(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Resize by cubic convolution (Keys 1981), or by area means where both sides shrink.
+
+    For images that a viewer sees. Bilinear enlargement keeps less detail of a face of 96 pixels.
+    """
+    shrinks = width < image.shape[1] and height < image.shape[0]
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+
+
 def paste(frame: np.ndarray, face: np.ndarray, box: Box) -> None:
     """Write a face (h, w, 3) uint8 into a frame in place, resized to fill the box."""
     left, top, right, bottom = box

@@ -13,7 +13,7 @@ import numpy as np
 
 from wav2lip.engine.interface import FaceTarget, FrameItem
 from wav2lip.faces.boxes import round_boxes
-from wav2lip.faces.crops import crop_box, resize
+from wav2lip.faces.crops import crop_box, resample, resize
 from wav2lip.sadtalker.source.cropping import PASTED_MODES, Region
 
 # Masks and colors have no detail, so they are computed on cells.
@@ -78,7 +78,7 @@ class SoftPaste:
         """See `Composition`."""
         matched = np.asarray(cv2.add(item.frame, resize(self._color_offset(item.frame), self.side, self.side),
                                      dtype=cv2.CV_8U))  # fmt: skip
-        face = resize(matched, *self.region.size)
+        face = resample(matched, *self.region.size)
         left, top, right, bottom = self.region.box
         item.frame = self.photo.copy()
         item.frame[top:bottom, left:right] = cv2.blendLinear(face, self.original, self.weight, self.photo_weight)

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from wav2lip.engine.interface import FaceTarget, FrameItem
-from wav2lip.faces.crops import paste, resize
+from wav2lip.faces.crops import paste, resample, resize
 from wav2lip.faces.mouth_patch import DEFAULT_EYE_MOUTH_DISTANCE, DEFAULT_MOUTH
 from wav2lip.lipsync.blending.paste_gate import HELD_SHARE, PasteGate
 
@@ -132,7 +132,7 @@ class FeatherBlend:
             return
         weight = resize(mask if share == 1 else mask * np.float32(share), width, height)[middle:]
         region = item.frame[top + middle : bottom, left:right]
-        new = resize(matched, width, height)[middle:]
+        new = resample(matched, width, height)[middle:]
         region[:] = cv2.blendLinear(np.ascontiguousarray(region), np.ascontiguousarray(new), 1 - weight, weight)
 
     def _match_colors(
