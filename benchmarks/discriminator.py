@@ -25,16 +25,18 @@ COMMON = ("batch_size=8", "learning_rate=2e-4", "lr_schedule=constant", "warmup_
           "eval_windows=64", "preview_seconds=0", "syncnet_wt=0.01", "syncnet_wt_on=0.01")  # fmt: skip
 WARMUP_STEPS = 100
 WARMUP = (f"disc_warmup_steps={WARMUP_STEPS}", "disc_learning_rate=2e-4")
+PLAIN = (*WARMUP, "r1_wt=0")
 VARIANTS: dict[str, tuple[str, ...]] = {
     CONTROL: (),
-    "bce": WARMUP,
-    "bce_pytorch": (*WARMUP, "disc_init=pytorch"),
-    "bce_0.2": (*WARMUP, "disc_wt=0.2"),
-    "hinge": (*WARMUP, "disc_loss=hinge"),
-    "hinge_spectral_norm": (*WARMUP, "disc_loss=hinge", "disc_spectral_norm=true"),
+    "default": WARMUP,
+    "bce": PLAIN,
+    "bce_pytorch": (*PLAIN, "disc_init=pytorch"),
+    "bce_0.2": (*PLAIN, "disc_wt=0.2"),
     "bce_r1": (*WARMUP, "r1_wt=1"),
-    "bce_feature_matching": (*WARMUP, "feature_matching_wt=0.1"),
-    "hinge_feature_matching": (*WARMUP, "disc_loss=hinge", "feature_matching_wt=0.1"),
+    "hinge": (*PLAIN, "disc_loss=hinge"),
+    "hinge_spectral_norm": (*PLAIN, "disc_loss=hinge", "disc_spectral_norm=true"),
+    "bce_feature_matching": (*PLAIN, "feature_matching_wt=0.1"),
+    "hinge_feature_matching": (*PLAIN, "disc_loss=hinge", "feature_matching_wt=0.1"),
 }
 COLUMNS = ("generator", "agreement", "confidence", "mouth PSNR, dB", "SSIM", "sharpness", "opening",
            "validation: mouth PSNR, dB", "sharpness")  # fmt: skip

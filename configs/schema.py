@@ -65,6 +65,7 @@ class GeneratorRecipe(OptimizationRecipe):
     mouth_weight: Positive
     teacher_wt: LossWeight
     disc_init: Literal["he", "pytorch"]
+    r1_wt: NonNegative
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ def test_recipes_have_the_same_keys_and_differ_for_the_expert():
         assert list(default) == list(recipe)
         assert all(list(default[part]) == list(recipe[part]) for part in ("expert", "generator"))
     assert default.expert != public.expert
-    assert {**default.generator, "mouth_weight": 1.0, "disc_init": "pytorch"} == public.generator
+    assert {**default.generator, "mouth_weight": 1.0, "disc_init": "pytorch", "r1_wt": 0.0} == public.generator
     assert distill.expert == default.expert
     assert {**default.generator, "teacher_wt": 0.5} == distill.generator
 

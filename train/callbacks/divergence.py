@@ -75,7 +75,10 @@ def _detect_discriminator(
     if max(real, fake) > COLLAPSED_LOSS:
         kind, remedy = "discriminator collapsed", "a lower disc_learning_rate, or grad_clip_norm=1.0"
     elif has_generator and (max(real, fake) < WON_LOSS or means.get("gan_generator", 0.0) > MAX_GAN_LOSS):
-        kind, remedy = "discriminator won", "a lower disc_learning_rate, or train longer without it first"
+        kind, remedy = (
+            "discriminator won",
+            "a lower disc_learning_rate, a larger r1_wt, or train longer without it first",
+        )
     elif abs((real + fake) / 2 - chance_loss) < CHANCE_DISTANCE:
         kind, remedy = (
             "discriminator at chance",
