@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from models import Wav2Lip
 from tests.helpers.lipsync import MemorySource, scripted_lipsync, silent_windows
@@ -47,6 +48,20 @@ def test_feather_changes_only_the_lower_half_inside_the_box(smooth_frame):
 def test_feather_of_the_original_face_is_identity(smooth_frame):
     result, original = blend_into(FeatherBlend(), smooth_frame, crop_box(smooth_frame, BOX).copy())
     np.testing.assert_array_equal(result, original)
+
+
+def test_feather_enlarges_by_cubic_convolution(smooth_frame):
+    face = resize(crop_box(smooth_frame, BOX), 24, 24)
+    result, _ = blend_into(FeatherBlend(), smooth_frame, face)
+    image = torch.from_numpy(face).permute(2, 0, 1)[None].float()
+    x, y = MOUTH[0] - BOX[0], MOUTH[1] - BOX[1]
+    lips = np.s_[y - 6 : y + 7, x - 12 : x + 13]
+    cubic, linear = (
+        F.interpolate(image, (96, 96), mode=mode, align_corners=False)[0].permute(1, 2, 0).numpy()[lips]
+        for mode in ("bicubic", "bilinear")
+    )
+    np.testing.assert_allclose(crop_box(result, BOX)[lips], cubic, atol=1.01)
+    assert np.abs(linear - cubic).max() > 4
 
 
 @pytest.mark.parametrize("color", [(14, 14, 14), (-9, 4, 12)])
