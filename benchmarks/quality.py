@@ -310,12 +310,14 @@ def round_digits(value: float) -> float:
 
 
 def describe_commit() -> str:
-    """Return the short hash of the commit, with a + if tracked files differ from it."""
+    """Return the short hash of the commit, with a + if tracked files other than the records differ from it."""
 
     def git(*arguments: str) -> str:
         return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
 
-    return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
+    records = [f":!{path.relative_to(ROOT)}" for path in (RESULTS, RECORD)]
+    is_changed = git("status", "--porcelain", "-uno", "--", ".", *records)
+    return git("rev-parse", "--short", "HEAD") + ("+" if is_changed else "")
 
 
 def format_row(result: dict[str, Any]) -> str:

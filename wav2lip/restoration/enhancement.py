@@ -14,6 +14,7 @@ import torch
 from wav2lip.engine.interface import FaceTarget, FrameItem
 from wav2lip.engine.options import OutputOptions
 from wav2lip.errors import InputError
+from wav2lip.faces.crops import resample
 from wav2lip.faces.landmark_alignment import ALIGNED_SIZE, crop_aligned, estimate_alignment, paste_aligned
 from wav2lip.restoration.models import Restorer, load_restorer
 from wav2lip.types import PathType
@@ -46,9 +47,9 @@ class Enhancer:
         (restored,) = restore(frame[None])
         height, width = frame.shape[:2]
         if self.upscale:
-            frame = cv2.resize(frame, restored.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+            frame = resample(frame, *restored.shape[1::-1])
         elif restore.scale != 1:
-            restored = cv2.resize(restored, (width, height), interpolation=cv2.INTER_AREA)
+            restored = resample(restored, width, height)
         return cv2.addWeighted(restored, self.strength, frame, 1 - self.strength, 0)
 
     def _restore_faces(
@@ -59,7 +60,7 @@ class Enhancer:
         faces = restore(np.stack([crop_aligned(original, matrix) for matrix in matrices]))
         for matrix, face in zip(matrices, faces, strict=True):
             if len(face) != ALIGNED_SIZE:
-                face = cv2.resize(face, (ALIGNED_SIZE, ALIGNED_SIZE), interpolation=cv2.INTER_AREA)
+                face = resample(face, ALIGNED_SIZE, ALIGNED_SIZE)
             paste_aligned(frame, face, _scale_matrix(matrix, scale), self.strength)
 
 

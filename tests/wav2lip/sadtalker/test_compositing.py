@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
 
 from wav2lip.engine.interface import FaceTarget, FrameItem
 from wav2lip.sadtalker.compositing import build_composition
@@ -51,6 +53,18 @@ def test_paste_removes_a_color_cast(levels):
     pasted = compose("full", moved).frame[30:110, 40:140].astype(float)
     plain = compose("full", original).frame[30:110, 40:140].astype(float)
     assert abs((pasted - plain).mean()) < 0.1 * abs(levels)
+
+
+def test_paste_enlarges_by_cubic_convolution():
+    frame = REGION.cut(PHOTO, SIDE)
+    center = np.s_[25:55, 30:70]
+    pasted = compose("full", frame).frame[30:110, 40:140][center].astype(float)
+    image = torch.from_numpy(frame).permute(2, 0, 1)[None].float()
+    errors = {
+        mode: np.abs(F.interpolate(image, (80, 100), mode=mode)[0].permute(1, 2, 0).numpy()[center] - pasted).mean()
+        for mode in ("bicubic", "bilinear")
+    }
+    assert errors["bicubic"] < 0.5 * errors["bilinear"], errors
 
 
 def test_paste_has_no_step_at_its_edge():
